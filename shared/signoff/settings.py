@@ -1,0 +1,105 @@
+"""Every setting, with its unit and bounds. All are read from `SIGNOFF_*` environment variables.
+
+Only the entry points (API, worker, beat, command line) build a `Settings`; everything else is handed what it needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from signoff.errors import ConfigurationError
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """What a Signoff process is told from outside.
+
+    `database_url` is a SQLAlchemy or libpq URL of PostgreSQL 14 or later; `broker_url` a Celery URL of a server that
+    speaks the Redis protocol or of RabbitMQ. `modules` are the Python modules and YAML files that hold workflows;
+    only workers and `signoff deploy` import them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SIGNOFF_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    home: Path = Path(".signoff")
+    modules: Names = ()
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8400, ge=0, le=65535)
+    api_workers: int = Field(default=2, ge=1, le=64)
+    api_threads: int = Field(default=8, ge=1, le=256)
+
+    pool_size: int = Field(default=10, ge=1, le=200, description="database connections a process keeps")
+    pool_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="wait for a free connection")
+    statement_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="longest statement")
+
+    queues: Names = Field(default=(), description="queues a worker serves; empty means all it knows")
+    concurrency: int = Field(default=4, ge=1, le=512, description="processes or threads of one worker")
+    inline_budget_seconds: float = Field(
+        default=5.0, ge=0, le=300, description="how long a worker goes straight on with the next step of one run"
+    )
+    lease_seconds: float = Field(default=20.0, ge=1, le=3600, description="how long a silent worker keeps a run")
+    step_timeout_seconds: float = Field(default=600.0, gt=0, le=86400, description="for steps that name none")
+    max_lost_leases: int = Field(default=5, ge=1, le=100, description="lost workers at one step before it fails")
+    soft_shutdown_seconds: float = Field(default=20.0, ge=0, le=600, description="time to finish after SIGTERM")
+
+    sweep_seconds: float = Field(default=1.0, ge=0.05, le=60, description="how often beat sends the sweep")
+    sweep_batch: int = Field(default=200, ge=1, le=5000, description="rows one sweep transaction takes")
+    sweep_max_rows: int = Field(default=5000, ge=1, le=1_000_000, description="rows one sweep takes in all")
+    republish_seconds: float = Field(
+        default=5.0, ge=0.2, le=600, description="how long a queued run may wait before its message is sent again"
+    )
+    republish_max_seconds: float = Field(default=300.0, ge=1, le=86400, description="longest wait between resends")
+
+    max_payload_bytes: int = Field(default=262_144, ge=1024, le=16_777_216, description="input, output or payload")
+    max_request_bytes: int = Field(default=1_048_576, ge=1024, le=67_108_864)
+    max_bulk: int = Field(default=20, ge=1, le=200, description="human tasks one bulk decision may name")
+    max_events_per_run: int = Field(
+        default=10_000, ge=100, le=1_000_000, description="events after which a run is failed instead of looping on"
+    )
+    idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
+
+    log_json: bool = False
+    log_level: str = "INFO"
+
+    def require_database_url(self) -> str:
+        """The database's URL. Raises ConfigurationError when none is set."""
+        if self.database_url is None:
+            raise ConfigurationError(
+                "SIGNOFF_DATABASE_URL is not set", fix="set it to postgresql://user@host/database, or use signoff dev"
+            )
+        return self.database_url.get_secret_value()
+
+    def require_broker_url(self) -> str:
+        """The broker's URL. Raises ConfigurationError when none is set."""
+        if self.broker_url is None:
+            raise ConfigurationError(
+                "SIGNOFF_BROKER_URL is not set",
+                fix="set it to redis://host:6379/0 or amqp://user:password@host//, or use signoff dev",
+            )
+        return self.broker_url.get_secret_value()
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment. Raises ConfigurationError naming each bad variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = "; ".join(
+            f"SIGNOFF_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigurationError(found, fix="correct the environment variable") from error
