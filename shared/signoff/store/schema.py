@@ -1,0 +1,218 @@
+"""The tables, as queries see them. The migrations make them; a test holds the two equal.
+
+Values that people or steps wrote are `json`, not `jsonb`: the bytes stay as they were hashed. Only labels are
+`jsonb`, because they are searched.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    TIMESTAMP,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+def _at(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, TIMESTAMP(timezone=True), nullable=nullable)
+
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    Column("workflow", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("graph", JSON, nullable=False),
+    Column("created_by", JSON, nullable=False),
+    _at("created_at", nullable=False),
+    PrimaryKeyConstraint("workflow", "number"),
+    UniqueConstraint("workflow", "sha256"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("node", Text),
+    Column("queue", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("lost", SmallInteger, nullable=False),
+    Column("resends", SmallInteger, nullable=False),
+    Column("value", JSON),
+    Column("outputs", JSON, nullable=False),
+    Column("feedback", JSON),
+    Column("outcome", Text),
+    Column("error", JSON),
+    Column("labels", JSONB, nullable=False),
+    Column("requester", JSON, nullable=False),
+    Column("requester_id", Text, nullable=False),
+    Column("has_human_tasks", Boolean, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("worker", Text),
+    _at("due_at"),
+    _at("created_at", nullable=False),
+    _at("updated_at", nullable=False),
+    _at("finished_at"),
+    ForeignKeyConstraint(
+        ["workflow", "version"], ["workflow_versions.workflow", "workflow_versions.number"], name="runs_version"
+    ),
+    Index("runs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("runs_by_workflow", "workflow", "id"),
+    Index("runs_by_status", "status", "id"),
+    Index("runs_by_requester", "requester_id", "id"),
+    Index("runs_by_label", "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("runs.id", name="events_run"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    _at("at", nullable=False),
+    Column("actor", JSON, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+
+human_tasks = Table(
+    "human_tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("run_id", Uuid, ForeignKey("runs.id", name="human_tasks_run"), nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("payload", JSON),
+    Column("payload_sha256", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("candidate_users", ARRAY(Text), nullable=False),
+    Column("candidate_groups", ARRAY(Text), nullable=False),
+    Column("assignee", Text),
+    Column("priority", SmallInteger, nullable=False),
+    Column("requester_id", Text, nullable=False),
+    Column("rung", SmallInteger, nullable=False),
+    Column("pending", Text),
+    Column("outcome", Text),
+    Column("decided_by", Text),
+    _at("created_at", nullable=False),
+    _at("revised_at", nullable=False),
+    _at("due_at"),
+    _at("not_before"),
+    _at("wake_at"),
+    _at("release_at"),
+    _at("completed_at"),
+    Index("human_tasks_wake", "wake_at", postgresql_where=text("wake_at IS NOT NULL")),
+    Index("human_tasks_by_run", "run_id"),
+    Index("human_tasks_open_by_due", "due_at", "id", postgresql_where=text("state = 'open'")),
+    Index("human_tasks_by_state", "state", "id"),
+    Index(
+        "human_tasks_open_by_group",
+        "candidate_groups",
+        postgresql_using="gin",
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index(
+        "human_tasks_open_by_user",
+        "candidate_users",
+        postgresql_using="gin",
+        postgresql_where=text("state = 'open'"),
+    ),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("human_task_id", Uuid, ForeignKey("human_tasks.id", name="decisions_human_task"), nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("actor", JSON, nullable=False),
+    Column("principal_id", Text, nullable=False),
+    Column("note", Text),
+    Column("reason", Text),
+    Column("patch", JSON),
+    Column("payload_sha256", Text, nullable=False),
+    Column("on_behalf_of", Text),
+    Column("bulk_id", Uuid),
+    Column("withdrawn", Boolean, nullable=False),
+    _at("at", nullable=False),
+    Index("decisions_by_human_task", "human_task_id", "seq"),
+    # One person, one voice per revision, whatever the code above says.
+    Index(
+        "decisions_once",
+        "human_task_id",
+        "revision",
+        "principal_id",
+        unique=True,
+        postgresql_where=text("NOT withdrawn"),
+    ),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("groups", ARRAY(Text), nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    _at("created_at", nullable=False),
+    _at("disabled_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="api_keys_principal"), nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _at("created_at", nullable=False),
+    _at("expires_at"),
+    _at("revoked_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("principal_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("result", JSON),
+    _at("created_at", nullable=False),
+    PrimaryKeyConstraint("principal_id", "key"),
+    Index("idempotency_keys_by_age", "created_at"),
+)
