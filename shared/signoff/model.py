@@ -54,6 +54,19 @@ class DecidedBy(StrEnum):
     TIMEOUT = "timeout"
 
 
+APPROVED = "approved"
+REJECTED = "rejected"
+CHANGES_REQUESTED = "changes_requested"
+TIMED_OUT = "timed_out"
+
+OUTCOMES: Mapping[str, str] = {
+    "approve": APPROVED,
+    "reject": REJECTED,
+    "request_changes": CHANGES_REQUESTED,
+}
+"""What a gate concludes from each built-in decision; an option of the gate's own is its own outcome."""
+
+
 PrincipalKind: TypeAlias = Literal["user", "service", "agent", "system"]
 
 
@@ -174,15 +187,18 @@ class Decision:
     payload_sha256: str = ""
     on_behalf_of: str | None = None
     bulk_id: str | None = None
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HumanTask:
     """The work item one gate opened for one run.
 
-    `payload` is what is shown, `source` the number of the event whose value it is. `wake_at` is the next moment at
-    which somebody must look: the next rung of the ladder, the due time, or the release of a decision in grace.
-    `rung` counts the rungs already taken. `decisions` has all of them, voided ones too.
+    `payload` is what is shown. `revised_at` is when its clock last started: at opening and at each new draft.
+    `wake_at` is the next moment at which somebody must look: the next rung of the ladder, the due time, or the
+    release of a decision in grace.
+    `rung` counts the rungs already taken. `decisions` has all of them, those of earlier revisions too. `pending` is
+    the decision that waits for `release_at` while it can still be taken back.
     """
 
     id: UUID
@@ -213,7 +229,9 @@ class HumanTask:
     @property
     def current_decisions(self) -> tuple[Decision, ...]:
         """The decisions that count: those on the revision that is shown now."""
-        return tuple(decision for decision in self.decisions if decision.revision == self.revision)
+        return tuple(
+            decision for decision in self.decisions if decision.revision == self.revision and not decision.withdrawn
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +257,10 @@ class RunState:
 
     `node` is the cursor: the step to run next or the gate it waits at; a finished run keeps the last one. `value` is
     what the node receives. `outputs` maps each step and gate that left a value to the number of the event that holds
-    it: values live in the log once. `attempt` counts the tries at the current node, `lost` the leases that ended
-    without a word from the worker. `feedback` is what the last `request_changes` or `reject` said. `tasks` are the
-    human tasks by id, oldest first.
+    it: values live in the log once. `ending` is set between the event that leads out of the graph and the one that
+    ends the run, both of one transaction, so it is never stored. `attempt` counts the tries at the current node,
+    `lost` the leases that ended without a word from the worker. `feedback` is what the last `request_changes` or
+    `reject` said. `human_tasks` are those it opened, by id, oldest first.
     """
 
     run_id: UUID
@@ -261,13 +280,14 @@ class RunState:
     feedback: Mapping[str, Json] | None = None
     outcome: str | None = None
     error: RunError | None = None
+    ending: Literal["completed", "failed", "canceled"] | None = None
     retry_at: datetime | None = None
     finished_at: datetime | None = None
-    tasks: Mapping[UUID, HumanTask] = field(default_factory=dict)
+    human_tasks: Mapping[UUID, HumanTask] = field(default_factory=dict)
 
-    def open_task_at(self, gate: str) -> HumanTask | None:
-        """The human task by which the run waits at `gate`, if it does."""
-        for task in self.tasks.values():
-            if task.gate == gate and task.state is TaskState.OPEN and task.mode == "before":
-                return task
+    def human_task_to_reopen(self, gate: str) -> HumanTask | None:
+        """The human task of `gate` whose reviewer asked for the draft that now arrives, if there is one."""
+        latest = next((task for task in reversed(list(self.human_tasks.values())) if task.gate == gate), None)
+        if latest is not None and latest.outcome == CHANGES_REQUESTED:
+            return latest
         return None

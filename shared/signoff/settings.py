@@ -6,7 +6,7 @@ Only the entry points (API, worker, beat, command line) build a `Settings`; ever
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -47,21 +47,36 @@ class Settings(BaseSettings):
     pool_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="wait for a free connection")
     statement_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="longest statement")
 
-    queues: Names = Field(default=(), description="queues a worker serves; empty means all it knows")
+    queues: Names = Field(default=(), description="queues a worker serves; empty means all that its workflows use")
+    pool: Literal["prefork", "threads", "solo"] = Field(
+        default="prefork", description="prefork for steps that compute, threads for steps that wait"
+    )
     concurrency: int = Field(default=4, ge=1, le=512, description="processes or threads of one worker")
     inline_budget_seconds: float = Field(
-        default=5.0, ge=0, le=300, description="how long a worker goes straight on with the next step of one run"
+        default=5.0,
+        ge=0,
+        le=300,
+        description="how long a worker goes straight on with the next step of one run",
     )
     lease_seconds: float = Field(default=20.0, ge=1, le=3600, description="how long a silent worker keeps a run")
     step_timeout_seconds: float = Field(default=600.0, gt=0, le=86400, description="for steps that name none")
     max_lost_leases: int = Field(default=5, ge=1, le=100, description="lost workers at one step before it fails")
+    record_patience_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        le=3600,
+        description="how long a worker tries to record a step while the database is away",
+    )
     soft_shutdown_seconds: float = Field(default=20.0, ge=0, le=600, description="time to finish after SIGTERM")
 
     sweep_seconds: float = Field(default=1.0, ge=0.05, le=60, description="how often beat sends the sweep")
     sweep_batch: int = Field(default=200, ge=1, le=5000, description="rows one sweep transaction takes")
     sweep_max_rows: int = Field(default=5000, ge=1, le=1_000_000, description="rows one sweep takes in all")
     republish_seconds: float = Field(
-        default=5.0, ge=0.2, le=600, description="how long a queued run may wait before its message is sent again"
+        default=5.0,
+        ge=0.2,
+        le=600,
+        description="how long a queued run may wait before its message is sent again",
     )
     republish_max_seconds: float = Field(default=300.0, ge=1, le=86400, description="longest wait between resends")
 
@@ -69,7 +84,10 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=1_048_576, ge=1024, le=67_108_864)
     max_bulk: int = Field(default=20, ge=1, le=200, description="human tasks one bulk decision may name")
     max_events_per_run: int = Field(
-        default=10_000, ge=100, le=1_000_000, description="events after which a run is failed instead of looping on"
+        default=10_000,
+        ge=100,
+        le=1_000_000,
+        description="events after which a run is failed instead of looping on",
     )
     idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
 
@@ -80,7 +98,8 @@ class Settings(BaseSettings):
         """The database's URL. Raises ConfigurationError when none is set."""
         if self.database_url is None:
             raise ConfigurationError(
-                "SIGNOFF_DATABASE_URL is not set", fix="set it to postgresql://user@host/database, or use signoff dev"
+                "SIGNOFF_DATABASE_URL is not set",
+                fix="set it to postgresql://user@host/database, or use signoff dev",
             )
         return self.database_url.get_secret_value()
 

@@ -1,0 +1,29 @@
+"""The imperative shell: lock, admit, transition and append in one transaction, then send a hint."""
+
+from signoff.engine.engine import Engine, build_engine
+from signoff.engine.execution import Claimed
+from signoff.engine.human_tasks import BulkItem, BulkOutcome, BulkResult, Decided
+from signoff.engine.runs import Started
+from signoff.engine.sweep import Swept
+from signoff.engine.verification import Verification
+from signoff.store.idempotency import IdempotencyKey
+from signoff.store.versions import Registered
+from signoff.transitions.decisions import DecisionRequest
+from signoff.transitions.steps import Failure
+
+__all__ = [
+    "BulkItem",
+    "BulkOutcome",
+    "BulkResult",
+    "Claimed",
+    "Decided",
+    "DecisionRequest",
+    "Engine",
+    "Failure",
+    "IdempotencyKey",
+    "Registered",
+    "Started",
+    "Swept",
+    "Verification",
+    "build_engine",
+]

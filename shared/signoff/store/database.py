@@ -111,6 +111,33 @@ class Database:
             pooled.close()
 
     @contextmanager
+    def reading(self) -> Iterator[Cursor]:
+        """A psycopg cursor whose every statement is a transaction of its own, for hot look-ups.
+
+        One round trip to the server instead of the three of a transaction. Raises Unavailable as
+        `transaction` does.
+        """
+        try:
+            pooled = self.engine.raw_connection()
+        except _UNAVAILABLE as error:
+            raise Unavailable("the database is not reachable") from error
+        try:
+            connection = pooled.driver_connection
+            assert connection is not None
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+            connection.autocommit = False
+        except BaseException as error:
+            # Rather a new connection than one that is left in the other mode.
+            pooled.invalidate(error)
+            if isinstance(error, _UNAVAILABLE):
+                raise Unavailable("the database went away or took too long") from error
+            raise
+        finally:
+            pooled.close()
+
+    @contextmanager
     def query(self) -> Iterator[sa.Connection]:
         """A SQLAlchemy connection for reading. Raises Unavailable as `transaction` does."""
         try:

@@ -78,7 +78,9 @@ runs = Table(
     _at("updated_at", nullable=False),
     _at("finished_at"),
     ForeignKeyConstraint(
-        ["workflow", "version"], ["workflow_versions.workflow", "workflow_versions.number"], name="runs_version"
+        ["workflow", "version"],
+        ["workflow_versions.workflow", "workflow_versions.number"],
+        name="runs_version",
     ),
     Index("runs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("runs_by_workflow", "workflow", "id"),

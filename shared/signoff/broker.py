@@ -1,0 +1,164 @@
+"""Messages: their queues, their form, and how they are sent.
+
+A message is a hint that a run may be picked up; the run's row is what counts. So sending never raises: what could not
+be sent is sent again by the sweep.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from kombu import Connection
+from kombu.exceptions import KombuError
+from kombu.pools import ProducerPool
+
+from signoff.errors import Unavailable
+from signoff.ids import new_id
+
+QUEUE_PREFIX = "signoff."
+RESUME_QUEUE = "signoff.resume"
+CONTROL_QUEUE = "signoff.control"
+EXECUTE = "signoff.execute"
+SWEEP = "signoff.sweep"
+
+PAUSE_SECONDS = 2.0
+"""After a failed send no other is tried for this long, so that requests don't queue up behind a dead broker."""
+
+log = structlog.get_logger(__name__)
+
+
+def queue_name(queue: str, *, resumes: bool = False) -> str:
+    """The broker's name of a step's queue. Continuations of decisions have one of their own, served first."""
+    return RESUME_QUEUE if resumes and queue == "default" else QUEUE_PREFIX + queue
+
+
+def transport_options(broker_url: str) -> dict[str, Any]:
+    """What the broker's client is told; the measurements behind it are in docs/performance.md.
+
+    Without ack emulation a killed worker's prefetched messages are lost, which is harmless here and only here: the
+    database is the queue of record, and the sweep sends them again.
+    """
+    if broker_url.startswith(("amqp", "pyamqp")):
+        return {"confirm_publish": False, "connect_timeout": 5, "read_timeout": 10, "write_timeout": 10}
+    return {
+        "ack_emulation": False,
+        "queue_order_strategy": "priority",
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+
+
+class Publisher(Protocol):
+    """Sends the hint that a run may be picked up."""
+
+    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
+        """Send it; a broker that is away is no error."""
+
+    def ping(self) -> None:
+        """Raises Unavailable when the broker can't be reached."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+class BrokerPublisher:
+    """Publishes through a pool of kombu producers. Nothing is connected before the first message (fork-safe)."""
+
+    def __init__(self, broker_url: str, *, limit: int = 10) -> None:
+        self._connection = Connection(
+            broker_url,
+            transport_options=transport_options(broker_url),
+            connect_timeout=5,
+            heartbeat=0,
+        )
+        self._failures: Any = (
+            KombuError,
+            OSError,
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+        )
+        self._producers: Any = ProducerPool(self._connection.Pool(limit=limit), limit=limit)
+        self._paused_until = 0.0
+        self._lock = threading.Lock()
+
+    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
+        self.publish_all([(run_id, epoch, queue)])
+
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+        """Send several over one producer; stops at the first failure, because the rest would fail as well."""
+        if time.monotonic() < self._paused_until:
+            return
+        try:
+            with self._producers.acquire(block=True, timeout=5) as producer:
+                for run_id, epoch, queue in messages:
+                    body, headers, properties = _message(EXECUTE, [str(run_id), epoch])
+                    producer.publish(
+                        body,
+                        exchange="",
+                        routing_key=queue,
+                        headers=headers,
+                        serializer="json",
+                        delivery_mode=2,
+                        retry=False,
+                        **properties,
+                    )
+        except (
+            KombuError,
+            OSError,
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+        ) as error:
+            with self._lock:
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
+            log.warning("message_not_sent", error=repr(error), pause_seconds=PAUSE_SECONDS)
+
+    def ping(self) -> None:
+        connection = self._connection.clone()
+        try:
+            connection.ensure_connection(max_retries=0, timeout=2)
+            if connection.transport.driver_type == "redis":
+                channel: Any = connection.default_channel
+                channel.client.ping()
+        except (
+            KombuError,
+            OSError,
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+        ) as error:
+            raise Unavailable("the broker is not reachable") from error
+        finally:
+            connection.release()
+
+    def close(self) -> None:
+        self._producers.force_close_all()
+        self._connection.release()
+
+
+def _message(name: str, arguments: list[Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """A message of Celery's protocol, version 2, as a Celery worker reads it."""
+    message_id = str(new_id())
+    headers = {
+        "lang": "py",
+        "task": name,
+        "id": message_id,
+        "root_id": message_id,
+        "parent_id": None,
+        "group": None,
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+        "argsrepr": repr(arguments),
+        "kwargsrepr": "{}",
+        "origin": "signoff",
+        "ignore_result": True,
+    }
+    body: tuple[Any, ...] = (arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+    return body, headers, {"correlation_id": message_id}

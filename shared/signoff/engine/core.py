@@ -1,0 +1,172 @@
+"""What every engine operation shares: the pool, the graphs, and saving a batch of events with its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from signoff.broker import Publisher, queue_name
+from signoff.canonical import Json, canonical
+from signoff.definition.graph import Graph, StepNode
+from signoff.errors import InvalidInput, NotFound, TooLarge
+from signoff.model import RunState, RunStatus
+from signoff.settings import Settings
+from signoff.store.database import Cursor, Database
+from signoff.store.rows import RunRow
+from signoff.store.runs import Lease, load_values, lock_run, save
+from signoff.store.versions import VersionCache
+from signoff.transitions import runs
+from signoff.transitions.fold import Fold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A hint to send once the transaction has committed."""
+
+    run_id: UUID
+    epoch: int
+    queue: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Core:
+    """The parts an engine is made of. `new_id` makes the ids of human tasks, decisions and runs."""
+
+    database: Database
+    publisher: Publisher
+    settings: Settings
+    versions: VersionCache
+    new_id: Callable[[], UUID]
+
+    def lock(self, cursor: Cursor, run_id: UUID, *, skip_locked: bool = False) -> Locked | None:
+        """The run under lock, ready to take events. None when it is not there (or locked, with `skip_locked`)."""
+        found = lock_run(cursor, run_id, skip_locked=skip_locked)
+        if found is None:
+            return None
+        row, now = found
+        graph = self.versions.graph(cursor, row.state.workflow, row.state.version)
+        fold = Fold(graph, row.state, run_id=run_id, now=now)
+        return Locked(row=row, fold=fold, now=now)
+
+    def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:
+        """Write the batch and answer what to send after the commit."""
+        save(cursor, locked.row, locked.fold.state, locked.fold.events, lease)
+        return self._messages(locked.fold, lease, resumes=locked.row.row_status is RunStatus.WAITING)
+
+    def insert(self, cursor: Cursor, fold: Fold) -> list[Message]:
+        """Write a new run and answer what to send after the commit."""
+        lease = self.resting_lease(fold.graph, fold.state, epoch=0)
+        save(cursor, None, fold.state, fold.events, lease)
+        return self._messages(fold, lease, resumes=False)
+
+    def resting_lease(self, graph: Graph, state: RunState, *, epoch: int) -> Lease:
+        """The lease of a run that no worker has: when somebody has to look at it again."""
+        due_at: datetime | None
+        match state.status:
+            case RunStatus.QUEUED | RunStatus.RUNNING:
+                due_at = state.updated_at + timedelta(seconds=self.settings.republish_seconds)
+            case RunStatus.RETRYING:
+                due_at = state.retry_at
+            case RunStatus.WAITING | RunStatus.COMPLETED | RunStatus.FAILED | RunStatus.CANCELED:
+                due_at = None
+        return Lease(status=state.status, epoch=epoch, queue=queue_of(graph, state), due_at=due_at)
+
+    def lease_after(self, locked: Locked) -> Lease:
+        """The lease after events that were not the worker's own: whoever has the run keeps it."""
+        row, state = locked.row, locked.fold.state
+        moved = (row.state.status, row.state.node) != (state.status, state.node)
+        if moved or row.row_status is not RunStatus.RUNNING:
+            return self.resting_lease(locked.fold.graph, state, epoch=row.epoch)
+        return Lease(
+            status=RunStatus.RUNNING,
+            epoch=row.epoch,
+            queue=row.queue,
+            due_at=row.due_at,
+            worker=row.worker,
+        )
+
+    def insert_compensation(self, cursor: Cursor, locked: Locked) -> list[Message]:
+        """Start the child runs that the batch's late rejections call for, in the same transaction."""
+        messages: list[Message] = []
+        for event in locked.fold.events:
+            child_id = event.data.get("compensation_run_id")
+            if child_id is None:
+                continue
+            state = locked.fold.state
+            task = state.human_tasks[UUID(event.data["human_task_id"])]
+            stored = load_values(cursor, state.run_id, [1, *state.outputs.values()])
+            target = event.data["compensation_entry"]
+            fold = runs.create_branch(
+                locked.fold.graph,
+                state,
+                run_id=UUID(child_id),
+                entry=target,
+                value=event.data.get("output", task.payload),
+                run_input=stored[1]["input"],
+                carried=outputs_of(stored, state.outputs),
+                feedback=event.data["feedback"],
+                human_task_id=task.id,
+                now=locked.fold.now,
+                new_id=self.new_id,
+            )
+            messages += self.insert(cursor, fold)
+        return messages
+
+    def send(self, messages: list[Message]) -> None:
+        """Send hints, after the commit."""
+        for message in messages:
+            self.publisher.publish(message.run_id, message.epoch, message.queue)
+
+    def bounded(self, value: Json, what: str) -> None:
+        """Refuse a value that has no canonical form or is too large. `what` is its path in the message."""
+        try:
+            size = len(canonical(value))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidInput(f"{what} has a value that JSON can't carry exactly: {error}") from error
+        if size > self.settings.max_payload_bytes:
+            raise TooLarge(
+                f"{what} is {size} bytes; the limit is {self.settings.max_payload_bytes}",
+                fix="pass a reference (a key or a URL) and let the step fetch it, or raise SIGNOFF_MAX_PAYLOAD_BYTES",
+            )
+
+    def _messages(self, fold: Fold, lease: Lease, *, resumes: bool) -> list[Message]:
+        if lease.status is not RunStatus.QUEUED or lease.queue is None:
+            return []
+        return [Message(run_id=fold.run_id, epoch=lease.epoch, queue=queue_name(lease.queue, resumes=resumes))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """A run whose row this transaction holds, and the batch of events it is given."""
+
+    row: RunRow
+    fold: Fold
+    now: datetime
+
+    @property
+    def state(self) -> RunState:
+        return self.fold.state
+
+
+def found(locked: Locked | None) -> Locked:
+    """The run, or NotFound."""
+    if locked is None:
+        raise NotFound("there is no such run, or none that you may see")
+    return locked
+
+
+def queue_of(graph: Graph, state: RunState) -> str | None:
+    """The queue of the step the run stands at; None at a gate or at the end."""
+    node = graph.nodes.get(state.node or "")
+    return node.queue if isinstance(node, StepNode) and not state.status.finished else None
+
+
+def outputs_of(stored: Mapping[int, Mapping[str, Json]], outputs: Mapping[str, int]) -> dict[str, Json]:
+    """The latest output of each step and gate, from the events that hold them."""
+    values: dict[str, Json] = {}
+    for name, seq in outputs.items():
+        data = stored[seq]
+        values[name] = data["carried"][name] if "carried" in data else data["output"]
+    return values

@@ -1,0 +1,172 @@
+"""The engine: every operation on runs and human tasks, each one transaction.
+
+API, workers, command line and tests all go through this one class. Whoever asks is authorized inside the transaction
+that does what they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from signoff.broker import BrokerPublisher, Publisher
+from signoff.canonical import Json
+from signoff.definition.graph import Graph
+from signoff.engine import execution, human_tasks, runs
+from signoff.engine import sweep as sweeping
+from signoff.engine import verification as verifying
+from signoff.engine.core import Core
+from signoff.engine.execution import Claimed
+from signoff.engine.human_tasks import BulkItem, BulkOutcome, Decided
+from signoff.engine.runs import Started
+from signoff.engine.sweep import Swept
+from signoff.engine.verification import Verification
+from signoff.identity import Principal
+from signoff.ids import new_id
+from signoff.model import Actor, Event, RunStatus
+from signoff.settings import Settings
+from signoff.store.database import Database
+from signoff.store.idempotency import IdempotencyKey
+from signoff.store.versions import Registered, VersionCache
+from signoff.transitions.decisions import DecisionRequest
+from signoff.transitions.steps import Failure
+
+
+class Engine:
+    """Operations on runs and human tasks. Safe to share between threads; build it after a fork, not before."""
+
+    def __init__(self, *, database: Database, publisher: Publisher, settings: Settings) -> None:
+        self.database = database
+        self.publisher = publisher
+        self.settings = settings
+        self.core = Core(
+            database=database,
+            publisher=publisher,
+            settings=settings,
+            versions=VersionCache(),
+            new_id=new_id,
+        )
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.publisher.close()
+        self.database.close()
+
+    def register(self, graph: Graph, *, by: Actor) -> Registered:
+        """Store a graph as the next version of its workflow; the same content is the same version."""
+        return runs.register(self.core, graph, by=by)
+
+    def start(
+        self,
+        *,
+        workflow: str,
+        input: Json,
+        requester: Principal,
+        version: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Started:
+        """Start a run of the newest version, or of `version`.
+
+        Raises Forbidden, NotFound, InvalidInput (with the path of each bad field) or TooLarge.
+        """
+        return runs.start(
+            self.core,
+            workflow=workflow,
+            value=input,
+            requester=requester,
+            version=version,
+            labels=labels or {},
+            idempotency=idempotency,
+        )
+
+    def cancel(self, run_id: UUID, *, reason: str, by: Principal) -> None:
+        """Cancel a run and its open human tasks. Raises Conflict when it has finished."""
+        runs.cancel(self.core, run_id, reason=reason, by=by)
+
+    def retry(self, run_id: UUID, *, from_step: str | None = None, by: Principal) -> None:
+        """Let a failed run go on from the failed step, or an earlier one. Raises Conflict when it has not failed."""
+        runs.retry(self.core, run_id, from_step=from_step, by=by)
+
+    def claim(self, human_task_id: UUID, *, by: Principal) -> None:
+        """Take a human task for oneself. Raises Conflict when another holds it."""
+        human_tasks.claim(self.core, human_task_id, by=by)
+
+    def release(self, human_task_id: UUID, *, by: Principal) -> None:
+        """Give a human task back."""
+        human_tasks.release(self.core, human_task_id, by=by)
+
+    def assign(self, human_task_id: UUID, *, assignee: str, by: Principal) -> None:
+        """Hand a human task to a candidate. Raises InvalidInput when they are none."""
+        human_tasks.assign(self.core, human_task_id, assignee=assignee, by=by)
+
+    def comment(self, human_task_id: UUID, *, text: str, by: Principal) -> Event:
+        """Add a comment; answers the event that holds it."""
+        return human_tasks.comment(self.core, human_task_id, text=text, by=by)
+
+    def decide(
+        self,
+        human_task_id: UUID,
+        request: DecisionRequest,
+        *,
+        by: Principal,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Decided:
+        """Record one person's decision; where that satisfies the gate, the run goes on.
+
+        Raises NotFound, Forbidden, PreconditionRequired, Conflict, StaleView, InvalidInput, in this order.
+        """
+        return human_tasks.decide(self.core, human_task_id, request, by=by, idempotency=idempotency)
+
+    def withdraw(self, human_task_id: UUID, *, by: Principal) -> None:
+        """Take back one's own decision while it is in grace. Raises Conflict when it is too late."""
+        human_tasks.withdraw(self.core, human_task_id, by=by)
+
+    def decide_in_bulk(
+        self, *, decision: str, note: str | None, items: Sequence[BulkItem], by: Principal
+    ) -> BulkOutcome:
+        """One decision on each of several human tasks; each stands or fails on its own."""
+        return human_tasks.decide_in_bulk(self.core, decision=decision, note=note, items=items, by=by)
+
+    def claim_run(self, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
+        """Take a queued run for a worker; None when the message was a duplicate or came too late."""
+        return execution.claim(self.core, run_id, epoch=epoch, worker=worker)
+
+    def arguments(self, claimed: Claimed, names: Iterable[str]) -> dict[str, Json]:
+        """The run's input and earlier outputs, as far as the step asks for them by name."""
+        return execution.arguments(self.core, claimed, names)
+
+    def complete(self, claimed: Claimed, output: Json, *, worker: str, go_on: bool) -> Claimed | None:
+        """Record a step's output; answers the next step when the worker may go straight on with it."""
+        return execution.complete(self.core, claimed, output, worker=worker, go_on=go_on)
+
+    def fail(self, claimed: Claimed, failure: Failure) -> RunStatus:
+        """Record a failed attempt: a retry is scheduled, or the run fails."""
+        return execution.fail(self.core, claimed, failure)
+
+    def give_back(self, claimed: Claimed) -> None:
+        """Hand back a claimed run whose step has not begun."""
+        execution.give_back(self.core, claimed)
+
+    def renew(self, held: Sequence[tuple[UUID, int]]) -> set[UUID]:
+        """Lengthen leases; answers which runs are still held."""
+        return execution.renew(self.core, held)
+
+    def sweep(self) -> Swept:
+        """See to everything that is due."""
+        return sweeping.sweep(self.core)
+
+    def verify(self, run_id: UUID | None = None) -> Verification:
+        """Recompute the hash chain and the head of one run, or of all."""
+        return verifying.verify(self.core, run_id)
+
+
+def build_engine(settings: Settings, *, pool_size: int | None = None) -> Engine:
+    """The engine of one process, from its settings. Connects to nothing yet."""
+    database = Database.connect(
+        settings.require_database_url(),
+        pool_size=pool_size or settings.pool_size,
+        pool_timeout_seconds=settings.pool_timeout_seconds,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    )
+    return Engine(database=database, publisher=BrokerPublisher(settings.require_broker_url()), settings=settings)

@@ -1,0 +1,228 @@
+"""What people do with human tasks: claim, release, assign, comment, decide, decide in bulk, take back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from signoff.authorization import Action, HumanTaskFacts, authorize
+from signoff.engine.core import Core, Locked, Message
+from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
+from signoff.identity import Principal
+from signoff.model import Event, HumanTask
+from signoff.store import idempotency as keys
+from signoff.store.database import Cursor
+from signoff.store.idempotency import IdempotencyKey
+from signoff.store.identity import find_principal
+from signoff.store.runs import run_of_human_task
+from signoff.transitions import collaboration, decisions
+from signoff.transitions.decisions import DecisionRequest
+from signoff.transitions.edits import merge_patch
+
+MAX_NOTE = 10_000
+MAX_REASON = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A decision that stands: newly recorded, or the one that this request repeats."""
+
+    decision_id: UUID
+    human_task_id: UUID
+    run_id: UUID
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkItem:
+    """One human task of a bulk decision and the payload that was seen."""
+
+    human_task_id: UUID
+    payload_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkResult:
+    """What became of one item: a decision or the reason there is none."""
+
+    human_task_id: UUID
+    decided: Decided | None
+    error: SignoffError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOutcome:
+    """A bulk decision: one decision each, all under one id."""
+
+    bulk_id: UUID
+    results: tuple[BulkResult, ...]
+
+
+def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
+    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        authorize(by, Action.CLAIM, facts_of(locked, task))
+        collaboration.claim(locked.fold, task, actor=by.actor)
+
+
+def release(core: Core, human_task_id: UUID, *, by: Principal) -> None:
+    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        facts = facts_of(locked, task)
+        authorize(by, Action.READ_HUMAN_TASK, facts)
+        collaboration.release(
+            locked.fold,
+            task,
+            actor=by.actor,
+            may_release_for_others=not by.roles.isdisjoint({"admin", "operator"}),
+        )
+
+
+def assign(core: Core, human_task_id: UUID, *, assignee: str, by: Principal) -> None:
+    # Before the lock: a transaction that waits for a second connection could starve the pool.
+    person = find_principal(core.database, assignee)
+    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        authorize(by, Action.ASSIGN, facts_of(locked, task))
+        collaboration.assign(locked.fold, task, assignee=person, name=assignee, actor=by.actor)
+
+
+def comment(core: Core, human_task_id: UUID, *, text: str, by: Principal) -> Event:
+    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        authorize(by, Action.COMMENT, facts_of(locked, task))
+        collaboration.comment(locked.fold, task, text=text, actor=by.actor)
+        return locked.fold.events[-1]
+
+
+def decide(
+    core: Core,
+    human_task_id: UUID,
+    request: DecisionRequest,
+    *,
+    by: Principal,
+    idempotency: IdempotencyKey | None = None,
+) -> Decided:
+    _check_words(request)
+    with core.database.transaction() as cursor:
+        messages, decided = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
+    core.send(messages)
+    return decided
+
+
+def withdraw(core: Core, human_task_id: UUID, *, by: Principal) -> None:
+    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        authorize(by, Action.DECIDE, facts_of(locked, task))
+        decisions.withdraw(locked.fold, task, actor=by.actor)
+
+
+def decide_in_bulk(
+    core: Core, *, decision: str, note: str | None, items: Sequence[BulkItem], by: Principal
+) -> BulkOutcome:
+    if not 1 <= len(items) <= core.settings.max_bulk:
+        raise InvalidInput(
+            errors=[FieldError(path="/items", message=f"a bulk decision has 1 to {core.settings.max_bulk} items")]
+        )
+    bulk_id = core.new_id()
+    results = []
+    for item in items:
+        request = DecisionRequest(
+            decision=decision, note=note, payload_sha256=item.payload_sha256, bulk_id=str(bulk_id)
+        )
+        try:
+            decided = decide(core, item.human_task_id, request, by=by)
+        except SignoffError as error:
+            results.append(BulkResult(human_task_id=item.human_task_id, decided=None, error=error))
+        else:
+            results.append(BulkResult(human_task_id=item.human_task_id, decided=decided, error=None))
+    return BulkOutcome(bulk_id=bulk_id, results=tuple(results))
+
+
+def facts_of(locked: Locked, task: HumanTask) -> HumanTaskFacts:
+    """What authorization has to know of this human task."""
+    return HumanTaskFacts(
+        requester_id=locked.state.requester.id,
+        candidates=task.candidates,
+        assignee=task.assignee,
+        four_eyes=locked.fold.graph.gate(task.gate).four_eyes,
+    )
+
+
+@contextmanager
+def _opened(core: Core, cursor: Cursor, human_task_id: UUID) -> Iterator[tuple[Locked, HumanTask]]:
+    """The human task under its run's lock; what was emitted meanwhile is saved at the end."""
+    locked, task = _lock_human_task(core, cursor, human_task_id)
+    yield locked, task
+    if locked.fold.events:
+        core.save(cursor, locked, core.lease_after(locked))
+
+
+def _lock_human_task(core: Core, cursor: Cursor, human_task_id: UUID) -> tuple[Locked, HumanTask]:
+    run_id = run_of_human_task(cursor, human_task_id)
+    locked = core.lock(cursor, run_id) if run_id is not None else None
+    if locked is None:
+        raise NotFound("there is no such human task, or none that you may see")
+    return locked, locked.state.human_tasks[human_task_id]
+
+
+def _decide(
+    core: Core,
+    cursor: Cursor,
+    human_task_id: UUID,
+    request: DecisionRequest,
+    *,
+    by: Principal,
+    idempotency: IdempotencyKey | None,
+) -> tuple[list[Message], Decided]:
+    locked, task = _lock_human_task(core, cursor, human_task_id)
+    run_id = locked.state.run_id
+    authorize(by, Action.DECIDE, facts_of(locked, task))
+    if idempotency is not None:
+        earlier = keys.begin(cursor, str(by.id), idempotency, keep_hours=core.settings.idempotency_hours)
+        if earlier is not None:
+            return [], _decided(UUID(earlier["decision_id"]), task, run_id, replayed=True)
+    said_before = decisions.replayed(task, request, by.actor)
+    if said_before is not None:
+        found = UUID(said_before.id)
+        _keep(cursor, by, idempotency, found)
+        return [], _decided(found, task, run_id, replayed=True)
+    _expect_bulk(locked, task, request)
+    if isinstance(request.patch, dict):
+        core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
+    recorded, _ = decisions.decide(locked.fold, task, request, actor=by.actor, new_id=core.new_id)
+    messages = core.save(cursor, locked, core.lease_after(locked))
+    messages += core.insert_compensation(cursor, locked)
+    made = UUID(recorded.id)
+    _keep(cursor, by, idempotency, made)
+    return messages, _decided(made, task, run_id, replayed=False)
+
+
+def _keep(cursor: Cursor, by: Principal, idempotency: IdempotencyKey | None, decision_id: UUID) -> None:
+    if idempotency is not None:
+        keys.finish(cursor, str(by.id), idempotency, {"decision_id": str(decision_id)})
+
+
+def _decided(decision_id: UUID, task: HumanTask, run_id: UUID, *, replayed: bool) -> Decided:
+    return Decided(decision_id=decision_id, human_task_id=task.id, run_id=run_id, replayed=replayed)
+
+
+def _expect_bulk(locked: Locked, task: HumanTask, request: DecisionRequest) -> None:
+    """Many at once is for refusing; approving in bulk only where the gate allows it."""
+    gate = locked.fold.graph.gate(task.gate)
+    if request.bulk_id is not None and not gate.bulk and request.decision not in ("reject", "request_changes"):
+        raise Conflict(
+            f"gate {gate.name!r} takes no {request.decision!r} in bulk",
+            code="not_in_bulk",
+            fix="decide this one on its own, or define the gate with bulk: true",
+        )
+
+
+def _check_words(request: DecisionRequest) -> None:
+    errors = []
+    for path, text, limit in (
+        ("/note", request.note, MAX_NOTE),
+        ("/reason", request.reason, MAX_REASON),
+        ("/on_behalf_of", request.on_behalf_of, 200),
+    ):
+        if text is not None and (len(text) > limit or "\0" in text):
+            errors.append(FieldError(path=path, message=f"at most {limit} characters, without NUL"))
+    if errors:
+        raise InvalidInput(errors=errors)

@@ -1,0 +1,131 @@
+"""Starting, canceling and retrying whole runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from signoff.authorization import Action, RunFacts, authorize
+from signoff.canonical import Json
+from signoff.definition.graph import Graph
+from signoff.definition.schemas import validate
+from signoff.engine.core import Core, Locked, Message, found
+from signoff.errors import FieldError, InvalidInput
+from signoff.identity import Principal
+from signoff.model import Actor, Candidates
+from signoff.store import idempotency as keys
+from signoff.store import versions
+from signoff.store.idempotency import IdempotencyKey
+from signoff.store.leases import database_now
+from signoff.store.runs import load_events
+from signoff.store.versions import Registered
+from signoff.transitions import runs
+
+MAX_LABELS = 32
+MAX_LABEL_KEY = 64
+MAX_LABEL_VALUE = 256
+MAX_REASON = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was started, or that the same Idempotency-Key started before."""
+
+    run_id: UUID
+    replayed: bool
+
+
+def register(core: Core, graph: Graph, *, by: Actor) -> Registered:
+    with core.database.transaction() as cursor:
+        return versions.register(cursor, graph, by=by)
+
+
+def start(
+    core: Core,
+    *,
+    workflow: str,
+    value: Json,
+    requester: Principal,
+    version: int | None,
+    labels: Mapping[str, str],
+    idempotency: IdempotencyKey | None,
+) -> Started:
+    authorize(requester, Action.START_RUN)
+    _check_labels(labels)
+    core.bounded(value, "input")
+    with core.database.transaction() as cursor:
+        if idempotency is not None:
+            earlier = keys.begin(cursor, str(requester.id), idempotency, keep_hours=core.settings.idempotency_hours)
+            if earlier is not None:
+                return Started(run_id=UUID(earlier["run_id"]), replayed=True)
+        number = version if version is not None else core.versions.latest(cursor, workflow)
+        graph = core.versions.graph(cursor, workflow, number)
+        errors = validate(graph.input_schema, value)
+        if errors:
+            raise InvalidInput(
+                errors=[
+                    FieldError(path=f"/input{error.path}", message=error.message, fix=error.fix) for error in errors
+                ]
+            )
+        run_id = core.new_id()
+        fold = runs.create(
+            graph,
+            run_id=run_id,
+            version=number,
+            value=value,
+            requester=requester.actor,
+            labels=labels,
+            now=database_now(cursor),
+            new_id=core.new_id,
+        )
+        messages = core.insert(cursor, fold)
+        if idempotency is not None:
+            keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})
+    core.send(messages)
+    return Started(run_id=run_id, replayed=False)
+
+
+def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal) -> None:
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise InvalidInput(errors=[FieldError(path="/reason", message=f"say why in 1 to {MAX_REASON} characters")])
+    with core.database.transaction() as cursor:
+        locked = found(core.lock(cursor, run_id))
+        authorize(by, Action.CANCEL_RUN, run_facts(locked))
+        runs.cancel(locked.fold, reason=reason, actor=by.actor)
+        core.save(cursor, locked, core.lease_after(locked))
+
+
+def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal) -> None:
+    messages: list[Message] = []
+    with core.database.transaction() as cursor:
+        locked = found(core.lock(cursor, run_id))
+        authorize(by, Action.RETRY_RUN, run_facts(locked))
+        history = [stored.event for stored in load_events(cursor, run_id)]
+        runs.retry(locked.fold, from_step=from_step, history=history, actor=by.actor, new_id=core.new_id)
+        messages = core.save(cursor, locked, core.lease_after(locked))
+    core.send(messages)
+
+
+def run_facts(locked: Locked) -> RunFacts:
+    """What authorization has to know of this run."""
+    candidates = Candidates()
+    for task in locked.row.state.human_tasks.values():
+        candidates = candidates.with_(task.candidates)
+    return RunFacts(requester_id=locked.row.state.requester.id, candidates=candidates)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    errors = []
+    if len(labels) > MAX_LABELS:
+        errors.append(FieldError(path="/labels", message=f"a run has at most {MAX_LABELS} labels"))
+    for key, value in labels.items():
+        if not 1 <= len(key) <= MAX_LABEL_KEY or len(value) > MAX_LABEL_VALUE or "\0" in key + value:
+            errors.append(
+                FieldError(
+                    path=f"/labels/{key[:MAX_LABEL_KEY]}",
+                    message=f"a label is 1 to {MAX_LABEL_KEY} characters, its value up to {MAX_LABEL_VALUE}",
+                )
+            )
+    if errors:
+        raise InvalidInput(errors=errors)

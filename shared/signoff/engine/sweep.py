@@ -1,0 +1,118 @@
+"""The sweep: everything that is due and that nobody else will see to. Any number of sweeps at once is harmless.
+
+It costs what is due and not what is parked: each kind of work is found by a partial index over moments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from signoff.broker import queue_name
+from signoff.engine.core import Core, Message
+from signoff.errors import SignoffError
+from signoff.model import RunStatus
+from signoff.store import leases
+from signoff.store.idempotency import forget_old
+from signoff.transitions import steps, timers
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Swept:
+    """What one sweep did, by count."""
+
+    resent: int = 0
+    leases_expired: int = 0
+    human_tasks: int = 0
+    keys_forgotten: int = 0
+
+
+def sweep(core: Core) -> Swept:
+    """One sweep: resend, take over from lost workers, climb the ladders of human tasks."""
+    swept = Swept()
+    budget = core.settings.sweep_max_rows
+    while budget > 0:
+        batch = min(core.settings.sweep_batch, budget)
+        resent = _resend(core, batch)
+        expired = _expire_leases(core, batch)
+        woken = _wake_human_tasks(core, batch)
+        swept.resent += resent
+        swept.leases_expired += expired
+        swept.human_tasks += woken
+        budget -= resent + expired + woken
+        # A round that filled no batch has reached the end of what is due now.
+        if max(resent, expired, woken) < batch:
+            break
+    with core.database.transaction() as cursor:
+        swept.keys_forgotten = forget_old(
+            cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
+        )
+    return swept
+
+
+def _resend(core: Core, limit: int) -> int:
+    with core.database.transaction() as cursor:
+        due = leases.take_due_messages(
+            cursor,
+            limit=limit,
+            first_seconds=core.settings.republish_seconds,
+            longest_seconds=core.settings.republish_max_seconds,
+        )
+    core.send([Message(run_id=item.run_id, epoch=item.epoch, queue=queue_name(item.queue)) for item in due])
+    return len(due)
+
+
+def _expire_leases(core: Core, limit: int) -> int:
+    with core.database.transaction() as cursor:
+        run_ids = leases.expired_leases(cursor, limit=limit)
+    return sum(_guarded(core, run_id, None) for run_id in run_ids)
+
+
+def _wake_human_tasks(core: Core, limit: int) -> int:
+    with core.database.transaction() as cursor:
+        due = leases.due_human_tasks(cursor, limit=limit)
+    return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due)
+
+
+def _guarded(core: Core, run_id: UUID, human_task_id: UUID | None) -> bool:
+    """One row, one transaction. A row that can't be moved must not keep the others from moving."""
+    try:
+        if human_task_id is None:
+            return _expire_lease(core, run_id)
+        return _wake(core, run_id, human_task_id)
+    except SignoffError as error:
+        log.exception("sweep_row_failed", run_id=str(run_id), code=error.code)
+        return False
+
+
+def _expire_lease(core: Core, run_id: UUID) -> bool:
+    with core.database.transaction() as cursor:
+        locked = core.lock(cursor, run_id, skip_locked=True)
+        if locked is None or locked.row.row_status is not RunStatus.RUNNING:
+            return False
+        if locked.row.due_at is None or locked.row.due_at > locked.now:
+            return False
+        steps.worker_lost(locked.fold, max_lost=core.settings.max_lost_leases)
+        lease = core.resting_lease(locked.fold.graph, locked.state, epoch=locked.row.epoch + 1)
+        messages = core.save(cursor, locked, lease)
+    log.warning("lease_expired", run_id=str(run_id), worker=locked.row.worker, epoch=locked.row.epoch)
+    core.send(messages)
+    return True
+
+
+def _wake(core: Core, run_id: UUID, human_task_id: UUID) -> bool:
+    with core.database.transaction() as cursor:
+        locked = core.lock(cursor, run_id, skip_locked=True)
+        if locked is None:
+            return False
+        timers.fire(locked.fold, locked.state.human_tasks[human_task_id], core.new_id)
+        if not locked.fold.events:
+            return False
+        messages = core.save(cursor, locked, core.lease_after(locked))
+        messages += core.insert_compensation(cursor, locked)
+    core.send(messages)
+    return True

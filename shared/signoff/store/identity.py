@@ -1,0 +1,234 @@
+"""Principals and their API keys.
+
+A key is `so_<prefix>_<secret>`: the prefix names it in lists, the secret has 256 random bits. Only the
+SHA-256 of the whole key is stored, and looked up by equality in an index, so how long the answer takes
+tells nothing about the secret. Nothing is cached: what is revoked, expired or disabled ends with the next
+request. A key is shown once, when it is made, and never logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+
+from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
+from signoff.identity import ROLES, Principal
+from signoff.ids import new_id
+from signoff.store.database import Cursor, Database
+from signoff.store.schema import api_keys, principals
+
+Kind: TypeAlias = Literal["user", "service", "agent"]
+"""What a principal with a key may be; `system` is the engine alone and never signs in."""
+
+KINDS: tuple[Kind, ...] = ("user", "service", "agent")
+MAX_GROUPS = 64
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_KEY = re.compile(r"so_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
+
+_AUTHENTICATE = """
+SELECT p.id, p.name, p.kind, p.groups, p.roles
+FROM api_keys k JOIN principals p ON p.id = k.principal_id
+WHERE k.hash = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+  AND p.disabled_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is kept of a key; `prefix` is how it is named, the key itself is not kept."""
+
+    id: UUID
+    principal: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def create_principal(
+    database: Database, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+) -> Principal:
+    """A new principal. Raises InvalidInput naming each bad field, and Conflict when the name is taken."""
+    made = _checked(name=name, kind=kind, groups=groups, roles=roles)
+    try:
+        with database.transaction() as cursor:
+            _insert(cursor, made)
+    except psycopg.errors.UniqueViolation as error:
+        raise Conflict(f"there is a principal {name!r} already", fix="update it, or choose another name") from error
+    return made
+
+
+def update_principal(
+    database: Database,
+    name: str,
+    *,
+    groups: Iterable[str] | None = None,
+    roles: Iterable[str] | None = None,
+    disabled: bool | None = None,
+) -> Principal:
+    """Change what is given and leave the rest; it holds from the next request on.
+
+    A kind never changes: the log would then say of a person what a program did. Raises NotFound,
+    InvalidInput.
+    """
+    with database.transaction() as cursor:
+        found = _find(cursor, name, "FOR UPDATE")
+        if found is None:
+            raise NotFound(f"there is no principal {name!r}")
+        changed = _checked(
+            name=name,
+            kind=found.kind,
+            groups=found.groups if groups is None else groups,
+            roles=found.roles if roles is None else roles,
+            id=found.id,
+        )
+        cursor.execute(
+            "UPDATE principals SET groups = %s, roles = %s, disabled_at ="
+            " CASE WHEN %s::boolean IS NULL THEN disabled_at WHEN %s THEN coalesce(disabled_at, now()) END"
+            " WHERE id = %s",
+            (sorted(changed.groups), sorted(changed.roles), disabled, disabled, changed.id),
+        )
+    return changed
+
+
+def ensure_principal(
+    database: Database, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+) -> Principal:
+    """The principal with exactly these groups and roles, created or updated.
+
+    Raises InvalidInput, and Conflict when there is one of that name with another kind.
+    """
+    with database.transaction() as cursor:
+        found = _find(cursor, name)
+    if found is None:
+        return create_principal(database, name=name, kind=kind, groups=groups, roles=roles)
+    if found.kind != kind:
+        raise Conflict(f"{name!r} is a {found.kind} and can't become a {kind}", fix="choose another name")
+    return update_principal(database, name, groups=groups, roles=roles)
+
+
+def find_principal(cursor: Cursor, name: str) -> Principal | None:
+    """The principal of this name, or None when there is none or it is disabled."""
+    return _find(cursor, name, "AND disabled_at IS NULL")
+
+
+def list_principals(database: Database) -> list[Principal]:
+    """All of them by name, disabled ones too."""
+    with database.query() as connection:
+        rows = connection.execute(sa.select(principals).order_by(principals.c.name))
+        return [_principal((row.id, row.name, row.kind, row.groups, row.roles)) for row in rows]
+
+
+def create_api_key(database: Database, principal: str, *, expires_at: datetime | None = None) -> str:
+    """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput."""
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise InvalidInput(errors=[FieldError(path="/expires_at", message="has no time zone", fix="use UTC")])
+    prefix = base64.b32encode(secrets.token_bytes(5)).decode().lower()
+    key = f"so_{prefix}_{secrets.token_urlsafe(32)}"
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at)"
+            " SELECT %s, id, %s, %s, now(), %s FROM principals WHERE name = %s",
+            (new_id(), prefix, _digest(key), expires_at, principal),
+        )
+        if cursor.rowcount == 0:
+            raise NotFound(f"there is no principal {principal!r}")
+    return key
+
+
+def list_api_keys(database: Database, principal: str) -> list[ApiKey]:
+    """What is kept of this principal's keys, newest first."""
+    statement = (
+        sa.select(api_keys, principals.c.name)
+        .join(principals, principals.c.id == api_keys.c.principal_id)
+        .where(principals.c.name == principal)
+        .order_by(api_keys.c.id.desc())
+    )
+    with database.query() as connection:
+        return [
+            ApiKey(
+                id=row.id,
+                principal=row.name,
+                prefix=row.prefix,
+                created_at=row.created_at,
+                expires_at=row.expires_at,
+                revoked_at=row.revoked_at,
+            )
+            for row in connection.execute(statement)
+        ]
+
+
+def revoke_api_key(database: Database, key_id: UUID) -> None:
+    """End a key for good, with the next request; once more is no error. Raises NotFound."""
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (key_id,))
+        if cursor.rowcount == 0:
+            raise NotFound("there is no such API key")
+
+
+def authenticate(database: Database, key: str) -> Principal | None:
+    """Whose key this is; None when it is unknown, revoked, expired, or its principal disabled."""
+    # What can't be a key is not worth a connection.
+    if not _KEY.fullmatch(key):
+        return None
+    with database.reading() as cursor:
+        row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
+    return _principal(row) if row is not None else None
+
+
+def _digest(key: str) -> bytes:
+    # No slow password hash: there is nothing to guess in 256 random bits, and every request pays for this.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _insert(cursor: Cursor, principal: Principal) -> None:
+    cursor.execute(
+        "INSERT INTO principals (id, name, kind, groups, roles, created_at) VALUES (%s, %s, %s, %s, %s, now())",
+        (principal.id, principal.name, principal.kind, sorted(principal.groups), sorted(principal.roles)),
+    )
+
+
+def _find(
+    cursor: Cursor, name: str, also: Literal["", "FOR UPDATE", "AND disabled_at IS NULL"] = ""
+) -> Principal | None:
+    if not _NAME.fullmatch(name):
+        return None
+    statement = "SELECT id, name, kind, groups, roles FROM principals WHERE name = %s "
+    row = cursor.execute(statement + also, (name,)).fetchone()
+    return _principal(row) if row is not None else None
+
+
+def _principal(row: tuple[Any, ...]) -> Principal:
+    made, name, kind, groups, roles = row
+    return Principal(id=made, name=name, kind=kind, groups=frozenset(groups), roles=frozenset(roles))
+
+
+_FORM = "1 to 64 of a-z, 0-9, '.', '_', '@' and '-', starting with a letter or a digit"
+
+
+def _checked(*, name: str, kind: Any, groups: Iterable[str], roles: Iterable[str], id: UUID | None = None) -> Principal:
+    groups, roles = frozenset(groups), frozenset(roles)
+    faults = [] if _NAME.fullmatch(name) else [("/name", f"{name!r} is not a name", _FORM)]
+    if kind not in KINDS:
+        faults.append(("/kind", f"{kind!r} is not a kind", f"one of {', '.join(KINDS)}"))
+    if len(groups) > MAX_GROUPS:
+        faults.append(("/groups", f"there are {len(groups)}", f"at most {MAX_GROUPS}"))
+    for group in sorted(groups):
+        if not _NAME.fullmatch(group):
+            faults.append(("/groups", f"{group!r} is not a name", _FORM))
+    for role in sorted(roles.difference(ROLES)):
+        faults.append(("/roles", f"{role!r} is not a role", f"some of {', '.join(ROLES)}"))
+    if faults:
+        raise InvalidInput(errors=[FieldError(path=path, message=message, fix=fix) for path, message, fix in faults])
+    return Principal(id=id or new_id(), name=name, kind=kind, groups=groups, roles=roles)

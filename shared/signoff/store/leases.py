@@ -1,0 +1,116 @@
+"""Statements that touch only the lease of a run, which is no part of its log: claim, renew, give back, resend.
+
+Each is one conditional UPDATE by the database's own clock. When it changes no row there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from signoff.store.database import Cursor
+from signoff.store.rows import RUN_COLUMNS, RunRow, run_from_row
+
+_CLAIM = f"""
+UPDATE runs SET status = 'running', epoch = epoch + 1, worker = %(worker)s, resends = 0,
+    due_at = clock_timestamp() + %(lease)s * interval '1 second'
+WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'queued'
+RETURNING {RUN_COLUMNS}
+"""  # noqa: S608
+
+
+def claim(cursor: Cursor, run_id: UUID, *, epoch: int, worker: str, lease_seconds: float) -> RunRow | None:
+    """Take a queued run that still has this epoch; None when the message was a duplicate or came too late."""
+    cursor.execute(_CLAIM, {"id": run_id, "epoch": epoch, "worker": worker, "lease": lease_seconds})
+    row = cursor.fetchone()
+    return None if row is None else run_from_row(row, {})
+
+
+_RENEW = """
+UPDATE runs SET due_at = clock_timestamp() + %(lease)s * interval '1 second'
+FROM unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS held (id, epoch)
+WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'
+RETURNING runs.id
+"""
+
+
+def renew(cursor: Cursor, held: Sequence[tuple[UUID, int]], *, lease_seconds: float) -> set[UUID]:
+    """Lengthen the leases that are still ours; the ids that come back are those."""
+    ids, epochs = [run_id for run_id, _ in held], [epoch for _, epoch in held]
+    cursor.execute(_RENEW, {"ids": ids, "epochs": epochs, "lease": lease_seconds})
+    return {row[0] for row in cursor.fetchall()}
+
+
+_GIVE_BACK = """
+UPDATE runs SET status = 'queued', worker = NULL, resends = 0, due_at = clock_timestamp()
+WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running'
+RETURNING queue
+"""
+
+
+def give_back(cursor: Cursor, run_id: UUID, *, epoch: int) -> bool:
+    """Hand a claimed run back before its step has begun: the worker is stopping. False when it was not ours."""
+    cursor.execute(_GIVE_BACK, {"id": run_id, "epoch": epoch})
+    return cursor.fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """A run whose message has to be sent (again)."""
+
+    run_id: UUID
+    epoch: int
+    queue: str
+
+
+_RESEND = """
+WITH due AS (
+    SELECT id FROM runs
+    WHERE due_at <= clock_timestamp() AND status IN ('queued', 'retrying')
+    ORDER BY due_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE runs SET status = 'queued',
+    resends = least(CASE WHEN status = 'queued' THEN resends + 1 ELSE 0 END, 30),
+    due_at = clock_timestamp() + interval '1 second' * least(
+        %(first)s * power(2, CASE WHEN status = 'queued' THEN least(resends, 30) ELSE 0 END), %(longest)s)
+FROM due WHERE runs.id = due.id
+RETURNING runs.id, runs.epoch, runs.queue
+"""
+
+
+def take_due_messages(cursor: Cursor, *, limit: int, first_seconds: float, longest_seconds: float) -> list[Resend]:
+    """Runs that are queued and not picked up, and retries that have come due; each is looked at again later.
+
+    The epoch stays, so that a message still under way is as good as the new one.
+    """
+    cursor.execute(_RESEND, {"limit": limit, "first": first_seconds, "longest": longest_seconds})
+    return [Resend(run_id=row[0], epoch=row[1], queue=row[2] or "default") for row in cursor.fetchall()]
+
+
+def expired_leases(cursor: Cursor, *, limit: int) -> list[UUID]:
+    """Runs whose worker has not been heard of for a lease."""
+    cursor.execute(
+        "SELECT id FROM runs WHERE due_at <= clock_timestamp() AND status = 'running' ORDER BY due_at LIMIT %s",
+        (limit,),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def due_human_tasks(cursor: Cursor, *, limit: int) -> list[tuple[UUID, UUID]]:
+    """Human tasks whose wake-up has come, as (run, human task), earliest first."""
+    cursor.execute(
+        "SELECT run_id, id FROM human_tasks WHERE wake_at <= clock_timestamp() ORDER BY wake_at LIMIT %s",
+        (limit,),
+    )
+    return [(row[0], row[1]) for row in cursor.fetchall()]
+
+
+def database_now(cursor: Cursor) -> datetime:
+    """The database's clock, which is the only one that counts."""
+    cursor.execute("SELECT clock_timestamp()")
+    row = cursor.fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now

@@ -1,0 +1,46 @@
+"""What there is to do, in numbers: for metrics and for `signoff doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from signoff.store.database import Database
+
+_SECONDS = 2
+"""How long the counting may take: a number that is late is worth less than a database that is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much there is now. `oldest_overdue_run_seconds` says how long the oldest queued run has been waiting for a
+    worker beyond the moment at which its message should have been sent again: it grows when no worker makes
+    progress.
+    """
+
+    runs: Mapping[str, int]
+    open_human_tasks: int
+    overdue_human_tasks: int
+    oldest_overdue_run_seconds: float
+
+
+def count(database: Database) -> Counts:
+    """Count. Raises Unavailable, also when it takes longer than two seconds."""
+    with database.transaction() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{_SECONDS}s'")
+        by_status = dict(cursor.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
+        tasks = cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE due_at < now()) FROM human_tasks WHERE state = 'open'"
+        ).fetchone()
+        oldest = cursor.execute(
+            "SELECT extract(epoch FROM now() - min(due_at)) FROM runs"
+            " WHERE due_at IS NOT NULL AND due_at < now() AND status = 'queued'"
+        ).fetchone()
+    assert tasks is not None
+    assert oldest is not None
+    return Counts(
+        runs=by_status,
+        open_human_tasks=tasks[0],
+        overdue_human_tasks=tasks[1],
+        oldest_overdue_run_seconds=float(oldest[0] or 0),
+    )

@@ -1,0 +1,254 @@
+"""Looking up human tasks: the inbox, and one with everything a reviewer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from signoff.authorization import sees_everything
+from signoff.errors import NotFound
+from signoff.identity import Principal
+from signoff.model import TaskState
+from signoff.store.database import Cursor, Database
+from signoff.store.identity import find_principal
+from signoff.store.queries import (
+    Page,
+    Prepared,
+    Slice,
+    SortKey,
+    behind,
+    check_limit,
+    cut,
+    decode_cursor,
+    encode_cursor,
+    read_int,
+    read_time,
+    read_uuid,
+)
+from signoff.store.queries_human_task_views import (
+    CommentView,
+    ContextView,
+    DecisionView,
+    HumanTaskRow,
+    HumanTaskView,
+)
+from signoff.store.queries_visibility import is_candidate, visible_human_tasks
+from signoff.store.schema import decisions, events, human_tasks
+from signoff.store.versions import VersionCache
+
+Sort: TypeAlias = Literal["due_at", "-due_at", "created_at", "priority"]
+SORTS: tuple[Sort, ...] = ("due_at", "-due_at", "created_at", "priority")
+
+ANY_STATE = "all"
+"""The `state` that shows human tasks in every state."""
+
+_ID = SortKey(column=human_tasks.c.id, read=read_uuid)
+_ORDERS: Mapping[Sort, tuple[SortKey, ...]] = MappingProxyType(
+    {
+        "due_at": (SortKey(column=human_tasks.c.due_at, read=read_time, nullable=True), _ID),
+        "-due_at": (
+            SortKey(column=human_tasks.c.due_at, read=read_time, nullable=True, descending=True),
+            _ID,
+        ),
+        # Ids are made in the order of time, and have an index together with the state.
+        "created_at": (_ID,),
+        # What matters most comes first.
+        "priority": (SortKey(column=human_tasks.c.priority, read=read_int, descending=True), _ID),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanTaskFilter:
+    """Which human tasks a list shows; None is no condition.
+
+    `assignee` is a name, or "" for those that nobody holds. `candidate` is a person or a group. `q` is looked
+    for in titles and run ids.
+    """
+
+    state: str = TaskState.OPEN
+    workflow: str | None = None
+    gate: str | None = None
+    run: UUID | None = None
+    assignee: str | None = None
+    candidate: str | None = None
+    due_before: datetime | None = None
+    q: str | None = None
+    sort: Sort = "due_at"
+
+    def described(self) -> dict[str, Any]:
+        return {"list": "human_tasks"} | {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+_NAMES = tuple(HumanTaskRow.__dataclass_fields__)
+_COLUMNS: tuple[sa.ColumnElement[Any], ...] = tuple(human_tasks.c[name] for name in _NAMES)
+_DECISION_COLUMNS = (
+    decisions.c.id,
+    decisions.c.human_task_id,
+    decisions.c.decision,
+    decisions.c.note,
+    decisions.c.reason,
+    decisions.c.patch,
+    decisions.c.actor,
+    decisions.c.revision,
+    decisions.c.payload_sha256,
+    decisions.c.bulk_id,
+    decisions.c.on_behalf_of,
+    decisions.c.withdrawn,
+    decisions.c.at,
+)
+_DECISION_FIELDS = tuple(DecisionView.__dataclass_fields__)
+
+_of_run = sa.bindparam("run_id", type_=sa.Uuid())
+_GET = Prepared(sa.select(*_COLUMNS).where(human_tasks.c.id == sa.bindparam("id", type_=sa.Uuid())))
+_OF_RUN = Prepared(sa.select(*_COLUMNS).where(human_tasks.c.run_id == _of_run).order_by(human_tasks.c.id))
+_DECISIONS = Prepared(
+    sa.select(*_DECISION_COLUMNS)
+    .where(decisions.c.human_task_id == sa.func.any(sa.bindparam("ids", type_=pg.ARRAY(sa.Uuid))))
+    .order_by(decisions.c.human_task_id, decisions.c.seq)
+)
+_COMMENTS = Prepared(
+    sa.select(events.c.seq, events.c.data["text"].as_string(), events.c.actor, events.c.at)
+    .where(
+        events.c.run_id == _of_run,
+        events.c.type == "human_task.commented",
+        events.c.data["human_task_id"].as_string() == sa.bindparam("id", type_=sa.Text()),
+    )
+    .order_by(events.c.seq)
+)
+# The latest output of each step up to the moment at which this payload was shown.
+_latest = (
+    sa.select(sa.func.max(events.c.seq))
+    .where(
+        events.c.run_id == _of_run,
+        events.c.type == "step.completed",
+        events.c.at <= sa.bindparam("shown_at", type_=sa.TIMESTAMP(timezone=True)),
+    )
+    .group_by(events.c.data["step"].as_string())
+)
+_CONTEXT = Prepared(
+    sa.select(events.c.data)
+    .where(events.c.run_id == _of_run, sa.or_(events.c.seq == 1, events.c.seq.in_(_latest)))
+    .order_by(events.c.seq)
+)
+
+
+def get_human_task(
+    cursor: Cursor, versions: VersionCache, human_task_id: UUID, *, detail: bool = True
+) -> HumanTaskView:
+    """A human task; with `detail` its context and comments too. Raises NotFound."""
+    rows = _GET.run(cursor, id=human_task_id)
+    if not rows:
+        raise NotFound("there is no such human task, or none that you may see")
+    (view,) = _views(cursor, versions, rows)
+    if not detail:
+        return view
+    row = view.row
+    return replace(view, context=_context(cursor, row.run_id, row.revised_at), comments=_comments(cursor, row))
+
+
+def human_tasks_of_run(cursor: Cursor, versions: VersionCache, run_id: UUID) -> tuple[HumanTaskView, ...]:
+    """All human tasks of a run, oldest first."""
+    return _views(cursor, versions, _OF_RUN.run(cursor, run_id=run_id))
+
+
+def get_decisions(cursor: Cursor, human_task_ids: Iterable[UUID]) -> dict[UUID, tuple[DecisionView, ...]]:
+    """What was said of these human tasks, each oldest first."""
+    found: dict[UUID, tuple[DecisionView, ...]] = {}
+    for row in _DECISIONS.run(cursor, ids=list(human_task_ids)):
+        said = DecisionView(**dict(zip(_DECISION_FIELDS, row, strict=True)))
+        found[said.human_task_id] = (*found.get(said.human_task_id, ()), said)
+    return found
+
+
+def list_human_tasks(
+    database: Database,
+    versions: VersionCache,
+    viewer: Principal,
+    chosen: HumanTaskFilter,
+    *,
+    limit: int,
+    cursor: str | None = None,
+) -> Page[HumanTaskView]:
+    """The human tasks the viewer may see. Raises InvalidInput for a bad limit or cursor."""
+    order = _ORDERS[chosen.sort]
+    where = _conditions(database, chosen)
+    if not sees_everything(viewer):
+        where.append(visible_human_tasks(viewer))
+    if cursor is not None:
+        where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
+    size = sa.func.coalesce(sa.func.octet_length(sa.cast(human_tasks.c.payload, sa.Text)), 0)
+    page = Slice(table=human_tasks, order=order, where=where, limit=check_limit(limit), size=size)
+    with database.query() as connection:
+        rows = connection.execute(page.statement(_COLUMNS, human_tasks)).all()
+    shown, key = cut(rows, limit, len(order))
+    with database.reading() as reading:
+        views = _views(reading, versions, shown)
+    return Page(
+        items=tuple(view.for_viewer(viewer) for view in views),
+        next_cursor=encode_cursor(chosen.described(), key),
+    )
+
+
+def _views(cursor: Cursor, versions: VersionCache, rows: Sequence[Sequence[Any]]) -> tuple[HumanTaskView, ...]:
+    found = [HumanTaskRow(**dict(zip(_NAMES, row, strict=True))) for row in rows]
+    said = get_decisions(cursor, [row.id for row in found]) if found else {}
+    return tuple(
+        HumanTaskView(
+            row=row,
+            graph=versions.graph(cursor, row.workflow, row.version),
+            decisions=said.get(row.id, ()),
+        )
+        for row in found
+    )
+
+
+def _context(cursor: Cursor, run_id: UUID, shown_at: datetime) -> ContextView:
+    (created,), *steps = _CONTEXT.run(cursor, run_id=run_id, shown_at=shown_at)
+    outputs = dict(created.get("carried") or {})
+    outputs.update({data["step"]: data["output"] for (data,) in steps})
+    return ContextView(input=created["input"], outputs=outputs)
+
+
+def _comments(cursor: Cursor, row: HumanTaskRow) -> tuple[CommentView, ...]:
+    found = _COMMENTS.run(cursor, run_id=row.run_id, id=str(row.id))
+    return tuple(CommentView(id=f"{row.run_id}:{seq}", text=text, by=by, at=at) for seq, text, by, at in found)
+
+
+def _conditions(database: Database, chosen: HumanTaskFilter) -> list[sa.ColumnElement[bool]]:
+    table = human_tasks.c
+    where: list[sa.ColumnElement[bool]] = []
+    if chosen.state != ANY_STATE:
+        # Written out, not as a parameter: the indexes of open human tasks are used only for what is surely
+        # open.
+        where.append(table.state == sa.literal_column(f"'{TaskState(chosen.state)}'"))
+    for column, value in ((table.workflow, chosen.workflow), (table.gate, chosen.gate), (table.run_id, chosen.run)):
+        if value is not None:
+            where.append(column == value)
+    if chosen.assignee is not None:
+        where.append(table.assignee == chosen.assignee if chosen.assignee else table.assignee.is_(None))
+    if chosen.due_before is not None:
+        where.append(table.due_at < chosen.due_before)
+    if chosen.candidate is not None:
+        where.append(_asks(database, chosen.candidate))
+    if chosen.q is not None:
+        run_id = sa.cast(table.run_id, sa.Text)
+        where.append(
+            sa.or_(table.title.icontains(chosen.q, autoescape=True), run_id.contains(chosen.q.lower(), autoescape=True))
+        )
+    return where
+
+
+def _asks(database: Database, candidate: str) -> sa.ColumnElement[bool]:
+    """The human tasks that ask this group, or this person by name or by a group they are in."""
+    with database.reading() as cursor:
+        person = find_principal(cursor, candidate)
+    groups = person.groups if person is not None and person.kind == "user" else frozenset()
+    return is_candidate(candidate, groups | {candidate})

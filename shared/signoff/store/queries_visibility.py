@@ -1,0 +1,30 @@
+"""Which rows of a list a principal may see: `signoff.authorization` as SQL; a test holds them equal."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from signoff.identity import Principal
+from signoff.store.schema import human_tasks
+
+_NAMES = pg.ARRAY(sa.Text)
+
+
+def is_candidate(user: str, groups: frozenset[str]) -> sa.ColumnElement[bool]:
+    """The human tasks that a person of this name and these groups may decide."""
+    named = sa.type_coerce(human_tasks.c.candidate_users, _NAMES).contains([user])
+    if not groups:
+        return named
+    return sa.or_(named, sa.type_coerce(human_tasks.c.candidate_groups, _NAMES).overlap(sorted(groups)))
+
+
+def takes_part(viewer: Principal) -> sa.ColumnElement[bool]:
+    """The human tasks in which somebody is a candidate or holds the task; the requester's come on top."""
+    holds = human_tasks.c.assignee == viewer.name
+    return sa.or_(holds, is_candidate(viewer.name, viewer.groups)) if viewer.kind == "user" else holds
+
+
+def visible_human_tasks(viewer: Principal) -> sa.ColumnElement[bool]:
+    """The human tasks that somebody without a role for all of them may see."""
+    return sa.or_(human_tasks.c.requester_id == str(viewer.id), takes_part(viewer))

@@ -1,0 +1,234 @@
+"""The statements that move runs: load under lock, save with the log, claim, renew.
+
+Lock order is run, then human task: every writer locks the run's row first, so two of them never wait for each other
+in a circle. One statement writes the run's row and its events together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from signoff.canonical import Json, canonical
+from signoff.model import GENESIS_HASH, Decision, Event, HumanTask, RunState, RunStatus, event_hash
+from signoff.store.database import Cursor
+from signoff.store.rows import (
+    DECISION_COLUMNS,
+    EVENT_COLUMNS,
+    HUMAN_TASK_COLUMNS,
+    RUN_COLUMNS,
+    RunRow,
+    StoredEvent,
+    decision_from_row,
+    decision_parameters,
+    dump,
+    dump_or_null,
+    event_from_row,
+    human_task_from_row,
+    human_task_parameters,
+    run_from_row,
+)
+
+_RUN_COUNT = len(RUN_COLUMNS.split(","))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What the row knows beside the log when it is saved: who has the run, until when, and where it queues."""
+
+    status: RunStatus
+    epoch: int
+    queue: str | None
+    due_at: datetime | None
+    worker: str | None = None
+    resends: int = 0
+
+
+def lock_run(cursor: Cursor, run_id: UUID, *, skip_locked: bool = False) -> tuple[RunRow, datetime] | None:
+    """The run's row, locked until the transaction ends, and the database's clock. None when there is none."""
+    skip = " SKIP LOCKED" if skip_locked else ""
+    cursor.execute(
+        f"SELECT {RUN_COLUMNS}, clock_timestamp() FROM runs WHERE id = %s FOR NO KEY UPDATE{skip}",  # noqa: S608
+        (run_id,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    human_tasks = load_human_tasks(cursor, run_id) if row[16] else {}
+    return run_from_row(row[:_RUN_COUNT], human_tasks), row[_RUN_COUNT]
+
+
+def load_human_tasks(cursor: Cursor, run_id: UUID) -> dict[UUID, HumanTask]:
+    """All human tasks of a run with their decisions, oldest first."""
+    cursor.execute(
+        f"SELECT {DECISION_COLUMNS} FROM decisions WHERE run_id = %s ORDER BY seq, id",  # noqa: S608
+        (run_id,),
+    )
+    decisions: dict[UUID, list[Decision]] = {}
+    for row in cursor.fetchall():
+        human_task_id, decision = decision_from_row(row)
+        decisions.setdefault(human_task_id, []).append(decision)
+    cursor.execute(
+        f"SELECT {HUMAN_TASK_COLUMNS} FROM human_tasks WHERE run_id = %s ORDER BY created_at, id",  # noqa: S608
+        (run_id,),
+    )
+    return {row[0]: human_task_from_row(row, decisions.get(row[0], ())) for row in cursor.fetchall()}
+
+
+def run_of_human_task(cursor: Cursor, human_task_id: UUID) -> UUID | None:
+    """The run that a human task belongs to; it never changes, so it may be asked before the lock."""
+    cursor.execute("SELECT run_id FROM human_tasks WHERE id = %s", (human_task_id,))
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def load_events(cursor: Cursor, run_id: UUID, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
+    """A run's log from `after` on, oldest first."""
+    cursor.execute(
+        f"SELECT {EVENT_COLUMNS} FROM events WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s",  # noqa: S608
+        (run_id, after, limit),
+    )
+    return [event_from_row(row) for row in cursor.fetchall()]
+
+
+def load_values(cursor: Cursor, run_id: UUID, seqs: Sequence[int]) -> dict[int, dict[str, Json]]:
+    """The data of some events of a run by their numbers: how earlier outputs are read back."""
+    cursor.execute("SELECT seq, data FROM events WHERE run_id = %s AND seq = ANY(%s)", (run_id, list(seqs)))
+    return dict(cursor.fetchall())
+
+
+_INSERT_EVENTS = """
+INSERT INTO events (run_id, seq, type, at, actor, data, prev_hash, hash)
+SELECT %(id)s, e.seq, e.type, %(now)s, e.actor::json, e.data::json, e.prev_hash, e.hash
+FROM unnest(%(seqs)s::int[], %(types)s::text[], %(actors)s::text[], %(data)s::text[],
+            %(prev_hashes)s::bytea[], %(hashes)s::bytea[]) AS e (seq, type, actor, data, prev_hash, hash)
+"""
+
+_UPDATE = f"""
+WITH head AS (
+    UPDATE runs SET status = %(status)s, node = %(node)s, queue = %(queue)s, epoch = %(epoch)s,
+        attempt = %(attempt)s, lost = %(lost)s, resends = %(resends)s,
+        value = CASE WHEN %(value_changed)s THEN %(value)s::json ELSE value END,
+        outputs = %(outputs)s::json, feedback = %(feedback)s::json, outcome = %(outcome)s,
+        error = %(error)s::json, has_human_tasks = %(has_human_tasks)s, seq = %(seq)s, hash = %(hash)s,
+        worker = %(worker)s, due_at = %(due_at)s, updated_at = %(now)s, finished_at = %(finished_at)s
+    WHERE id = %(id)s
+)
+{_INSERT_EVENTS}
+"""  # noqa: S608
+
+_INSERT = f"""
+WITH head AS (
+    INSERT INTO runs (id, workflow, version, status, node, queue, epoch, attempt, lost, resends, value, outputs,
+        feedback, outcome, error, labels, requester, requester_id, has_human_tasks, seq, hash, worker, due_at,
+        created_at, updated_at, finished_at)
+    VALUES (%(id)s, %(workflow)s, %(version)s, %(status)s, %(node)s, %(queue)s, %(epoch)s, %(attempt)s, %(lost)s,
+        %(resends)s, %(value)s::json, %(outputs)s::json, %(feedback)s::json, %(outcome)s, %(error)s::json,
+        %(labels)s::jsonb, %(requester)s::json, %(requester_id)s, %(has_human_tasks)s, %(seq)s, %(hash)s,
+        %(worker)s, %(due_at)s, %(now)s, %(now)s, %(finished_at)s)
+)
+{_INSERT_EVENTS}
+"""  # noqa: S608
+
+
+def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequence[Event], lease: Lease) -> None:
+    """Write what a batch of events made of a run: the log, the head, and every human task that changed.
+
+    `before` is the row as it was locked, None for a new run.
+    """
+    previous = before.hash if before is not None else bytes.fromhex(GENESIS_HASH)
+    parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
+    if parameters["hashes"]:
+        parameters["hash"] = parameters["hashes"][-1]
+    cursor.execute(_INSERT if before is None else _UPDATE, parameters)
+    known = before.state.human_tasks if before is not None else {}
+    for task in state.human_tasks.values():
+        if known.get(task.id) is not task:
+            _save_human_task(cursor, known.get(task.id), task, state)
+
+
+def _run_parameters(before: RunRow | None, state: RunState, lease: Lease) -> dict[str, Any]:
+    changed = before is None or before.state.value is not state.value
+    return {
+        "id": state.run_id,
+        "workflow": state.workflow,
+        "version": state.version,
+        "status": str(lease.status),
+        "node": state.node,
+        "queue": lease.queue,
+        "epoch": lease.epoch,
+        "attempt": state.attempt,
+        "lost": state.lost,
+        "resends": lease.resends,
+        "value_changed": changed,
+        "value": dump(state.value) if changed else None,
+        "outputs": dump(state.outputs),
+        "feedback": dump_or_null(state.feedback),
+        "outcome": state.outcome,
+        "error": None if state.error is None else dump(state.error.to_json()),
+        "labels": dump(state.labels),
+        "requester": dump(state.requester.to_json()),
+        "requester_id": state.requester.id,
+        "has_human_tasks": bool(state.human_tasks),
+        "seq": state.seq,
+        "hash": before.hash if before is not None else b"",
+        "worker": lease.worker,
+        "due_at": lease.due_at,
+        "now": state.updated_at,
+        "finished_at": state.finished_at,
+    }
+
+
+def _event_parameters(run_id: UUID, events: Sequence[Event], previous: bytes) -> dict[str, Any]:
+    chain = [previous]
+    for event in events:
+        chain.append(bytes.fromhex(event_hash(run_id, event, chain[-1].hex())))
+    return {
+        "seqs": [event.seq for event in events],
+        "types": [str(event.type) for event in events],
+        "actors": [dump(event.actor.to_json()) for event in events],
+        "data": [canonical(dict(event.data)).decode() for event in events],
+        "prev_hashes": chain[:-1],
+        "hashes": chain[1:],
+    }
+
+
+_INSERT_HUMAN_TASK = """
+INSERT INTO human_tasks (id, run_id, workflow, version, gate, mode, state, revision, payload, payload_sha256, title,
+    why, candidate_users, candidate_groups, assignee, priority, requester_id, rung, pending, outcome, decided_by,
+    created_at, revised_at, due_at, not_before, wake_at, release_at, completed_at)
+VALUES (%(id)s, %(run_id)s, %(workflow)s, %(version)s, %(gate)s, %(mode)s, %(state)s, %(revision)s,
+    %(payload)s::json, %(payload_sha256)s, %(title)s, %(why)s, %(candidate_users)s, %(candidate_groups)s,
+    %(assignee)s, %(priority)s, %(requester_id)s, %(rung)s, %(pending)s, %(outcome)s, %(decided_by)s,
+    %(created_at)s, %(revised_at)s, %(due_at)s, %(not_before)s, %(wake_at)s, %(release_at)s, %(completed_at)s)
+"""
+
+_UPDATE_HUMAN_TASK = """
+UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(payload)s::json,
+    payload_sha256 = %(payload_sha256)s, title = %(title)s, why = %(why)s, candidate_users = %(candidate_users)s,
+    candidate_groups = %(candidate_groups)s, assignee = %(assignee)s, rung = %(rung)s, pending = %(pending)s,
+    outcome = %(outcome)s, decided_by = %(decided_by)s, revised_at = %(revised_at)s, due_at = %(due_at)s,
+    wake_at = %(wake_at)s, release_at = %(release_at)s, completed_at = %(completed_at)s
+WHERE id = %(id)s
+"""
+
+_INSERT_DECISION = """
+INSERT INTO decisions (id, human_task_id, run_id, seq, revision, decision, actor, principal_id, note, reason, patch,
+    payload_sha256, on_behalf_of, bulk_id, withdrawn, at)
+VALUES (%(id)s, %(human_task_id)s, %(run_id)s, %(seq)s, %(revision)s, %(decision)s, %(actor)s::json,
+    %(principal_id)s, %(note)s, %(reason)s, %(patch)s::json, %(payload_sha256)s, %(on_behalf_of)s, %(bulk_id)s,
+    %(withdrawn)s, %(at)s)
+ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = excluded.withdrawn
+"""
+
+
+def _save_human_task(cursor: Cursor, before: HumanTask | None, task: HumanTask, state: RunState) -> None:
+    parameters = human_task_parameters(task, state)
+    cursor.execute(_INSERT_HUMAN_TASK if before is None else _UPDATE_HUMAN_TASK, parameters)
+    known = before.decisions if before is not None else ()
+    for decision in task.decisions:
+        if not any(decision is earlier for earlier in known):
+            cursor.execute(_INSERT_DECISION, decision_parameters(decision, task, state))

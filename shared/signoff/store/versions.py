@@ -1,0 +1,82 @@
+"""Workflow versions: registered once, immutable, and kept in memory once read."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from signoff.definition.graph import Graph
+from signoff.errors import NotFound
+from signoff.model import Actor
+from signoff.store.database import Cursor
+from signoff.store.rows import dump
+
+MAX_CACHED = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A version of a workflow; `created` says whether this registration made it."""
+
+    workflow: str
+    number: int
+    sha256: str
+    created: bool
+
+
+def register(cursor: Cursor, graph: Graph, *, by: Actor) -> Registered:
+    """Store a graph as the workflow's next version; the same content is the version it already was."""
+    # Two deployments at once would count to the same number; the lock is per workflow and ends with the transaction.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", (graph.workflow,))
+    cursor.execute(
+        "SELECT number FROM workflow_versions WHERE workflow = %s AND sha256 = %s",
+        (graph.workflow, graph.sha256),
+    )
+    row = cursor.fetchone()
+    if row is not None:
+        return Registered(workflow=graph.workflow, number=row[0], sha256=graph.sha256, created=False)
+    cursor.execute(
+        "INSERT INTO workflow_versions (workflow, number, sha256, graph, created_by, created_at)"
+        " SELECT %s, coalesce(max(number), 0) + 1, %s, %s::json, %s::json, clock_timestamp()"
+        " FROM workflow_versions WHERE workflow = %s RETURNING number",
+        (graph.workflow, graph.sha256, dump(graph.to_json()), dump(by.to_json()), graph.workflow),
+    )
+    row = cursor.fetchone()
+    assert row is not None
+    return Registered(workflow=graph.workflow, number=row[0], sha256=graph.sha256, created=True)
+
+
+class VersionCache:
+    """Graphs by workflow and number. They never change, so a process reads each at most once while it is used."""
+
+    def __init__(self) -> None:
+        self._graphs: OrderedDict[tuple[str, int], Graph] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def graph(self, cursor: Cursor, workflow: str, number: int) -> Graph:
+        """The graph of this version. Raises NotFound."""
+        key = (workflow, number)
+        with self._lock:
+            if key in self._graphs:
+                self._graphs.move_to_end(key)
+                return self._graphs[key]
+        cursor.execute("SELECT graph FROM workflow_versions WHERE workflow = %s AND number = %s", (workflow, number))
+        row = cursor.fetchone()
+        if row is None:
+            raise NotFound(f"there is no version {number} of workflow {workflow!r}")
+        graph = Graph.from_json(row[0])
+        with self._lock:
+            self._graphs[key] = graph
+            while len(self._graphs) > MAX_CACHED:
+                self._graphs.popitem(last=False)
+        return graph
+
+    def latest(self, cursor: Cursor, workflow: str) -> int:
+        """The newest version's number. Raises NotFound."""
+        cursor.execute("SELECT max(number) FROM workflow_versions WHERE workflow = %s", (workflow,))
+        row = cursor.fetchone()
+        if row is None or row[0] is None:
+            raise NotFound(f"there is no workflow {workflow!r}", fix="register it with PUT or signoff deploy")
+        number: int = row[0]
+        return number

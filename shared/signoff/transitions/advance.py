@@ -1,0 +1,139 @@
+"""Moving a run on until it needs a worker, a person, or nothing any more.
+
+Gates that the cursor reaches are evaluated here, in the same batch of events as what led there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from signoff.canonical import Json, sha256_hex
+from signoff.definition.graph import GateNode
+from signoff.definition.policy import GateRules, Verdict, rules_for
+from signoff.model import REJECTED, Candidates, EventType, HumanTask, RunStatus
+from signoff.transitions.fold import Fold
+
+NewId = Callable[[], UUID]
+
+
+def advance(fold: Fold, new_id: NewId) -> None:
+    """Pass, open or reopen the gates the cursor stands at, and end the run when the graph is left."""
+    # Each turn moves the cursor along the graph or stops; the only way back is a person's request_changes.
+    while fold.state.status is RunStatus.QUEUED:
+        if fold.state.ending is not None:
+            _end(fold)
+            return
+        assert fold.state.node is not None
+        node = fold.graph.nodes[fold.state.node]
+        if not isinstance(node, GateNode):
+            return
+        _reach(fold, node, new_id)
+
+
+def candidates_of(rules: GateRules, payload: Json) -> Candidates:
+    """Who may decide, by the gate's `reviewers`. A template that fails names nobody, and the gate says so."""
+    users, groups = rules.reviewers(payload)
+    return Candidates(users=users, groups=groups)
+
+
+def fail(fold: Fold, code: str, message: str, *, step: str | None = None, attempt: int | None = None) -> None:
+    """End the run as failed."""
+    fold.emit(EventType.RUN_FAILED, {"code": code, "message": message, "step": step, "attempt": attempt})
+
+
+def _end(fold: Fold) -> None:
+    state = fold.state
+    match state.ending:
+        case "completed":
+            outcome = state.outcome or "completed"
+            data: dict[str, Any] = {"outcome": outcome}
+            if _was_refused(fold):
+                # A refused payload is no result: whoever reads only the output must not take it for one.
+                data["output"] = None
+            fold.emit(EventType.RUN_COMPLETED, data)
+        case "failed":
+            fail(fold, f"gate_{state.outcome}", f"gate {state.node!r} ended the run: {state.outcome}")
+        case "canceled":
+            reason = f"gate {state.node!r} ended the run: {state.outcome}"
+            fold.emit(EventType.RUN_CANCELED, {"reason": reason, "outcome": state.outcome})
+        case None:
+            return
+
+
+def _was_refused(fold: Fold) -> bool:
+    """Whether the run ends right at a gate that said no."""
+    node = fold.graph.nodes.get(fold.state.node or "")
+    return isinstance(node, GateNode) and fold.state.outcome == REJECTED
+
+
+def _reach(fold: Fold, gate: GateNode, new_id: NewId) -> None:
+    rules = rules_for(fold.graph, gate.name)
+    payload = fold.state.value
+    earlier = fold.state.human_task_to_reopen(gate.name)
+    # A reviewer who asked for changes sees the new draft, even one that the condition would wave through.
+    if earlier is not None and gate.mode == "before":
+        _reopen(fold, earlier, rules)
+        return
+    verdict = rules.review(payload, fold.run_id)
+    if verdict.review:
+        _open(fold, gate, rules, verdict, new_id)
+    else:
+        fold.emit(
+            EventType.GATE_PASSED,
+            {
+                "gate": gate.name,
+                "decided_by": "policy",
+                "rule": verdict.rule,
+                "values": dict(verdict.values),
+                "why": verdict.why,
+                "payload_sha256": sha256_hex(payload),
+            },
+        )
+
+
+def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id: NewId) -> None:
+    payload = fold.state.value
+    candidates = candidates_of(rules, payload)
+    nobody = not candidates.users and not candidates.groups
+    fold.emit(
+        EventType.GATE_OPENED,
+        {
+            "gate": gate.name,
+            "human_task_id": str(new_id()),
+            "mode": gate.mode,
+            "payload_sha256": sha256_hex(payload),
+            "title": rules.title(payload),
+            "rule": verdict.rule,
+            "values": dict(verdict.values),
+            "why": verdict.why,
+            "sampled": verdict.sampled,
+            "error": verdict.error,
+            "candidates": candidates.to_json(),
+            "alarm": "reviewers names nobody" if nobody else None,
+            "assignee": rules.assignee(payload),
+            "due_ms": rules.due_ms(payload),
+        },
+    )
+
+
+def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:
+    payload = fold.state.value
+    verdict = rules.review(payload, fold.run_id)
+    fold.emit(
+        EventType.GATE_REVISED,
+        {
+            "gate": task.gate,
+            "human_task_id": str(task.id),
+            "revision": task.revision + 1,
+            "payload_sha256": sha256_hex(payload),
+            "title": rules.title(payload),
+            "rule": verdict.rule,
+            "values": dict(verdict.values),
+            "why": verdict.why if verdict.review else "a new draft after changes were requested",
+            "due_ms": rules.due_ms(payload),
+            "restarted": True,
+            "carried": [],
+        },
+    )

@@ -1,0 +1,275 @@
+"""Admission of a decision: who said what of which bytes, whether it may stand, and what the gate concludes from it.
+
+Who may decide at all is `signoff.authorization`; here it is settled that the person saw what is there now, that the
+gate is still undecided, and that what they say has the form the gate asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from signoff.canonical import Json, sha256_hex
+from signoff.definition.graph import GateNode, Goto
+from signoff.definition.policy import rules_for
+from signoff.errors import Conflict, PreconditionRequired, StaleView
+from signoff.model import (
+    OUTCOMES,
+    SYSTEM,
+    Actor,
+    DecidedBy,
+    Decision,
+    EventType,
+    HumanTask,
+    TaskState,
+    format_time,
+)
+from signoff.transitions.advance import NewId, advance
+from signoff.transitions.edits import edited_payload, reject_bad_form
+from signoff.transitions.fold import Fold, route
+from signoff.transitions.human_task_events import WITHDRAW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRequest:
+    """What a person says. `payload_sha256` or `revision` tells what they saw; one of them is needed."""
+
+    decision: str
+    note: str | None = None
+    reason: str | None = None
+    patch: Json | None = None
+    payload_sha256: str | None = None
+    revision: int | None = None
+    on_behalf_of: str | None = None
+    bulk_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """What a gate concluded. `output` is what it passes on where that is not the payload as it was shown."""
+
+    option: str | None
+    outcome: str
+    decided_by: DecidedBy
+    decisions: tuple[Decision, ...] = ()
+    output: Json = None
+    edited: tuple[str, ...] = ()
+
+
+def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decision | None:
+    """The decision this request repeats: the same person, the same words, of the same revision."""
+    for decision in task.decisions:
+        if (
+            decision.actor.id == actor.id
+            and not decision.withdrawn
+            and decision.decision == request.decision
+            and decision.patch == request.patch
+            and request.payload_sha256 in (None, decision.payload_sha256)
+            and request.revision in (None, decision.revision)
+        ):
+            return decision
+    return None
+
+
+def decide(
+    fold: Fold, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId
+) -> tuple[Decision, Conclusion | None]:
+    """Record the decision, and conclude the gate where its policy is now satisfied.
+
+    Raises PreconditionRequired, Conflict, StaleView or InvalidInput, in this order of precedence; nothing is recorded
+    then.
+    """
+    gate = fold.graph.gate(task.gate)
+    if request.payload_sha256 is None and request.revision is None:
+        raise PreconditionRequired
+    _expect_undecided(fold, task, actor)
+    _expect_same_view(task, request)
+    reject_bad_form(gate, request)
+    edited = edited_payload(gate, task, request.decision, request.patch)
+    recorded = _record(fold, gate, task, request, actor=actor, new_id=new_id)
+    task = fold.state.human_tasks[task.id]
+    if edited is not None and gate.approvals > 1 and not _only_form(gate, request.patch):
+        _revise(fold, gate, task, edited, recorded)
+        task = fold.state.human_tasks[task.id]
+    if gate.grace_ms or not _is_satisfied(gate, task, request.decision):
+        return recorded, None
+    conclusion = conclusion_of(gate, task, option=request.decision)
+    conclude(fold, gate, task, conclusion, new_id)
+    return recorded, conclusion
+
+
+def withdraw(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
+    """Take one's own decision back before it is released. Raises Conflict when it is too late or was not one's own."""
+    own = next((d for d in task.current_decisions if d.actor.id == actor.id), None)
+    if task.state is not TaskState.OPEN or own is None:
+        raise Conflict("there is no decision of yours to take back", winner=winner(task))
+    data = {
+        "decision_id": own.id,
+        "human_task_id": str(task.id),
+        "gate": task.gate,
+        "decision": WITHDRAW,
+        "withdraws": own.id,
+    }
+    fold.emit(EventType.DECISION_RECORDED, data, actor=actor)
+
+
+def winner(task: HumanTask) -> dict[str, Any]:
+    """Who decided this human task, what and when, for whom comes too late."""
+    last = next((d for d in reversed(task.decisions) if not d.withdrawn), None)
+    human = task.decided_by is DecidedBy.HUMAN or (last is not None and task.pending is not None)
+    at = task.completed_at or (last.at if last else None)
+    return {
+        "by": last.actor.to_json() if human and last else SYSTEM.to_json(),
+        "decision": last.decision if human and last else None,
+        "state": str(task.state),
+        "outcome": task.outcome,
+        "decided_by": str(task.decided_by) if task.decided_by else None,
+        "at": format_time(at) if at else None,
+    }
+
+
+def conclusion_of(gate: GateNode, task: HumanTask, option: str | None = None) -> Conclusion:
+    """What the decisions on the current revision come to. `option` defaults to the one that waits in grace."""
+    option = option or task.pending
+    assert option is not None
+    counted = tuple(d for d in task.current_decisions if d.decision == option)
+    payload, edited = task.payload, ()
+    for decision in counted:
+        changed = edited_payload(gate, task, option, decision.patch)
+        if changed is not None:
+            payload, edited = changed, tuple(sorted(decision.patch or {}))
+    return Conclusion(
+        option=option,
+        outcome=OUTCOMES.get(option, option),
+        decided_by=DecidedBy.HUMAN,
+        decisions=counted,
+        output=payload if edited else None,
+        edited=edited,
+    )
+
+
+def conclude(fold: Fold, gate: GateNode, task: HumanTask, conclusion: Conclusion, new_id: NewId) -> None:
+    """Write the gate's outcome and move the run on. A late review (`mode: after`) leaves the run where it is."""
+    data: dict[str, Any] = {
+        "gate": gate.name,
+        "human_task_id": str(task.id),
+        "option": conclusion.option,
+        "outcome": conclusion.outcome,
+        "decided_by": str(conclusion.decided_by),
+        "decision_ids": [decision.id for decision in conclusion.decisions],
+        "revision": task.revision,
+        "payload_sha256": task.payload_sha256,
+        "feedback": feedback_of(gate, task, conclusion),
+    }
+    if conclusion.edited:
+        data |= {
+            "output": conclusion.output,
+            "output_sha256": sha256_hex(conclusion.output),
+            "edited": list(conclusion.edited),
+        }
+    entry = compensation_entry(gate, conclusion)
+    if entry is not None:
+        data |= {"compensation_run_id": str(new_id()), "compensation_entry": entry}
+    last = conclusion.decisions[-1].actor if conclusion.decisions else SYSTEM
+    fold.emit(EventType.GATE_DECIDED, data, actor=last)
+    if gate.mode == "before":
+        advance(fold, new_id)
+
+
+def compensation_entry(gate: GateNode, conclusion: Conclusion) -> str | None:
+    """The first node of the branch that a late review starts as a run of its own, if it does."""
+    if gate.mode != "after":
+        return None
+    target = gate.on_timeout if conclusion.option is None else route(gate, conclusion.option)
+    if isinstance(target, Goto) and target.node != gate.next:
+        return target.node
+    return None
+
+
+def feedback_of(gate: GateNode, task: HumanTask, conclusion: Conclusion) -> dict[str, Any] | None:
+    """What the steps after this outcome are told in their `feedback` parameter; None after an approval."""
+    if conclusion.option == "approve":
+        return None
+    last = conclusion.decisions[-1] if conclusion.decisions else None
+    return {
+        "gate": gate.name,
+        "decision": conclusion.option or conclusion.outcome,
+        "note": last.note if last else None,
+        "reason": last.reason if last else None,
+        "by": last.actor.name if last else None,
+        "revision": task.revision,
+    }
+
+
+def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
+    if task.state is not TaskState.OPEN:
+        raise Conflict(f"the human task is already {task.state}", winner=winner(task), code="already_decided")
+    if task.pending is not None:
+        raise Conflict("the gate is decided and its grace runs", winner=winner(task), code="already_decided")
+    if any(decision.actor.id == actor.id for decision in task.current_decisions):
+        raise Conflict("you have already decided on this revision", winner=winner(task), code="already_voted")
+    if task.not_before is not None and fold.now < task.not_before:
+        raise Conflict(f"this gate takes no decision before {format_time(task.not_before)}", code="too_early")
+
+
+def _expect_same_view(task: HumanTask, request: DecisionRequest) -> None:
+    if request.payload_sha256 in (None, task.payload_sha256) and request.revision in (None, task.revision):
+        return
+    raise StaleView(current={"revision": task.revision, "payload_sha256": task.payload_sha256})
+
+
+def _only_form(gate: GateNode, patch: Json | None) -> bool:
+    return isinstance(patch, dict) and set(patch) <= {gate.name}
+
+
+def _is_satisfied(gate: GateNode, task: HumanTask, option: str, *, extra: int = 0) -> bool:
+    """Whether the decisions on the revision that is shown now are enough for `option`."""
+    count = sum(decision.decision == option for decision in task.current_decisions) + extra
+    if option == "request_changes":
+        return count >= 1
+    return count >= (gate.reject_after if option == "reject" else gate.approvals)
+
+
+def _record(
+    fold: Fold, gate: GateNode, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId
+) -> Decision:
+    revises = request.patch is not None and gate.approvals > 1 and not _only_form(gate, request.patch)
+    # An edit voids what others approved, so the decision that makes it stands alone on the new revision.
+    satisfied = gate.approvals == 1 if revises else _is_satisfied(gate, task, request.decision, extra=1)
+    data = {
+        "decision_id": str(new_id()),
+        "human_task_id": str(task.id),
+        "gate": gate.name,
+        "revision": task.revision,
+        "decision": request.decision,
+        "note": request.note,
+        "reason": request.reason,
+        "patch": request.patch,
+        "payload_sha256": task.payload_sha256,
+        "on_behalf_of": request.on_behalf_of,
+        "bulk_id": request.bulk_id,
+        "release_ms": gate.grace_ms if gate.grace_ms and satisfied else None,
+    }
+    fold.emit(EventType.DECISION_RECORDED, data, actor=actor)
+    return fold.state.human_tasks[task.id].decisions[-1]
+
+
+def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded: Decision) -> None:
+    """Show everybody the edited payload as the next revision; only the editor's own approval counts for it."""
+    rules = rules_for(fold.graph, gate.name)
+    fold.emit(
+        EventType.GATE_REVISED,
+        {
+            "gate": gate.name,
+            "human_task_id": str(task.id),
+            "revision": task.revision + 1,
+            "payload": payload,
+            "payload_sha256": sha256_hex(payload),
+            "title": rules.title(payload),
+            "why": f"{recorded.actor.name} edited the payload; it needs {gate.approvals} approvals as it is now",
+            "due_ms": None,
+            "restarted": False,
+            "carried": [recorded.id],
+        },
+        actor=recorded.actor,
+    )

@@ -1,0 +1,122 @@
+"""Admission of what happens to a whole run: it is created, canceled, or retried after a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from signoff.canonical import Json
+from signoff.definition.graph import Graph
+from signoff.errors import Conflict, FieldError, InvalidInput
+from signoff.model import Actor, Event, EventType, RunState, RunStatus
+from signoff.transitions.advance import NewId, advance
+from signoff.transitions.fold import Fold, transition
+
+
+def create(
+    graph: Graph,
+    *,
+    run_id: UUID,
+    version: int,
+    value: Json,
+    requester: Actor,
+    labels: Mapping[str, str],
+    now: datetime,
+    new_id: NewId,
+) -> Fold:
+    """A new run at its first node; gates that stand there are evaluated at once."""
+    fold = Fold(graph, None, run_id=run_id, now=now)
+    data = {
+        "workflow": graph.workflow,
+        "version": version,
+        "sha256": graph.sha256,
+        "input": value,
+        "labels": dict(labels),
+        "requester": requester.to_json(),
+    }
+    fold.emit(EventType.RUN_CREATED, data, actor=requester)
+    advance(fold, new_id)
+    return fold
+
+
+def create_branch(
+    graph: Graph,
+    parent: RunState,
+    *,
+    run_id: UUID,
+    entry: str,
+    value: Json,
+    run_input: Json,
+    carried: Mapping[str, Json],
+    feedback: Mapping[str, Json],
+    human_task_id: UUID,
+    now: datetime,
+    new_id: NewId,
+) -> Fold:
+    """A child run that starts at a branch of its parent's graph: the compensation after a late rejection.
+
+    It has the parent's input, the outputs of its steps, its requester and its labels, and the label `compensates`.
+    """
+    fold = Fold(graph, None, run_id=run_id, now=now)
+    data: dict[str, Any] = {
+        "workflow": graph.workflow,
+        "version": parent.version,
+        "sha256": graph.sha256,
+        "input": run_input,
+        "labels": {**parent.labels, "compensates": str(parent.run_id)},
+        "requester": parent.requester.to_json(),
+        "entry": entry,
+        "value": value,
+        "carried": dict(carried),
+        "feedback": dict(feedback),
+        "parent": {"run_id": str(parent.run_id), "human_task_id": str(human_task_id)},
+    }
+    fold.emit(EventType.RUN_CREATED, data)
+    advance(fold, new_id)
+    return fold
+
+
+def cancel(fold: Fold, *, reason: str, actor: Actor) -> None:
+    """End the run now; its open human tasks end with it. Raises Conflict when it has finished."""
+    if fold.state.status.finished:
+        raise Conflict(f"the run is already {fold.state.status}", code="run_finished")
+    fold.emit(EventType.RUN_CANCELED, {"reason": reason, "outcome": "canceled"}, actor=actor)
+
+
+def retry(fold: Fold, *, from_step: str | None, history: Iterable[Event], actor: Actor, new_id: NewId) -> None:
+    """Let a failed run go on from the step that failed, or from an earlier one with the value that step had.
+
+    Raises Conflict when the run has not failed, InvalidInput when it never came by `from_step`.
+    """
+    state = fold.state
+    if state.status is not RunStatus.FAILED:
+        raise Conflict(f"only a failed run can be retried; this one is {state.status}", code="run_not_failed")
+    data: dict[str, Any] = {"from_step": from_step or state.node}
+    if from_step is not None and from_step != state.node:
+        received = values_received(fold.graph, fold.run_id, history)
+        if from_step not in received:
+            raise InvalidInput(
+                errors=[
+                    FieldError(
+                        path="/from_step",
+                        message=f"the run has not been at {from_step!r}",
+                        fix=f"name one of: {', '.join(received)}",
+                    )
+                ]
+            )
+        data["value"] = received[from_step]
+    fold.emit(EventType.RUN_RETRIED, data, actor=actor)
+    advance(fold, new_id)
+
+
+def values_received(graph: Graph, run_id: UUID, history: Iterable[Event]) -> dict[str, Json]:
+    """What each node the run came by received last, in the order of the first visit."""
+    received: dict[str, Json] = {}
+    state: RunState | None = None
+    for event in history:
+        state = transition(graph, state, run_id, event)
+        if state.node is not None and state.ending is None:
+            received[state.node] = state.value
+    return received

@@ -1,0 +1,171 @@
+"""Leases and time limits: one thread per process watches over everything the process holds.
+
+It renews the leases of the runs in hand, and ends steps that overrun their time. In a prefork child the step runs in
+the main thread and an alarm interrupts it, even in a system call. In a thread an exception is raised in it at its next
+bytecode; where that does not come (a call that blocks), the failure is recorded for it, and what it says later is
+refused by its epoch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from uuid import UUID
+
+import structlog
+
+from signoff.engine import Claimed, Engine, Failure
+from signoff.errors import LeaseLost, Unavailable
+
+log = structlog.get_logger(__name__)
+
+OVERRUN_SECONDS = 2.0
+"""How long a step in a thread has to end after it was told to, before its failure is recorded for it."""
+
+
+class StepTimedOut(BaseException):
+    """The step took longer than its time limit. Not an Exception, so that a step's own handlers let it through."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    claimed: Claimed
+    thread_id: int
+    limit_seconds: float
+    deadline: float
+    interrupts: bool
+    told: bool = False
+    given_up: bool = False
+
+
+class Watch:
+    """The watching thread and what it watches. One per process, started with the first step."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._held: dict[UUID, _Held] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._renew_every = engine.settings.lease_seconds / 4
+        self._renew_at = 0.0
+
+    @contextmanager
+    def over(self, claimed: Claimed, limit_seconds: float) -> Iterator[None]:
+        """Hold the lease of `claimed` and the time limit of its step. Raises StepTimedOut inside."""
+        in_main = threading.current_thread() is threading.main_thread()
+        held = _Held(
+            claimed=claimed,
+            thread_id=threading.get_ident(),
+            limit_seconds=limit_seconds,
+            deadline=time.monotonic() + limit_seconds,
+            interrupts=in_main,
+        )
+        self._add(held)
+        try:
+            if in_main:
+                with _alarm(limit_seconds):
+                    yield
+            else:
+                yield
+        finally:
+            self._remove(held)
+
+    def _add(self, held: _Held) -> None:
+        with self._changed:
+            self._held[held.claimed.run_id] = held
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="signoff-watch", daemon=True)
+                self._renew_at = time.monotonic() + self._renew_every
+                self._thread.start()
+            self._changed.notify()
+
+    def _remove(self, held: _Held) -> None:
+        with self._changed:
+            self._held.pop(held.claimed.run_id, None)
+            if held.told:
+                # An exception that was set and not yet raised must not hit whatever this thread does next.
+                _raise_in(held.thread_id, None)
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait(self._pause())
+                overdue = [held for held in self._held.values() if self._is_overdue(held)]
+                renew = time.monotonic() >= self._renew_at
+                held_now = [(h.claimed.run_id, h.claimed.epoch) for h in self._held.values() if not h.told]
+            for held in overdue:
+                self._end(held)
+            if renew:
+                self._renew(held_now)
+
+    def _pause(self) -> float | None:
+        if not self._held:
+            self._renew_at = time.monotonic() + self._renew_every
+            return None
+        moments = [self._renew_at]
+        for held in self._held.values():
+            if not held.interrupts and not held.given_up:
+                moments.append(held.deadline + (OVERRUN_SECONDS if held.told else 0.0))
+        return max(0.01, min(moments) - time.monotonic())
+
+    def _is_overdue(self, held: _Held) -> bool:
+        if held.interrupts or held.given_up:
+            return False
+        return time.monotonic() >= held.deadline + (OVERRUN_SECONDS if held.told else 0.0)
+
+    def _end(self, held: _Held) -> None:
+        with self._changed:
+            if self._held.get(held.claimed.run_id) is not held:
+                return
+            if not held.told:
+                held.told = True
+                _raise_in(held.thread_id, StepTimedOut)
+                return
+            held.given_up = True
+        try:
+            self._engine.fail(held.claimed, timeout_failure(held.limit_seconds))
+        except (LeaseLost, Unavailable) as error:
+            log.warning("overrun_not_recorded", run_id=str(held.claimed.run_id), error=error.detail)
+
+    def _renew(self, held: list[tuple[UUID, int]]) -> None:
+        self._renew_at = time.monotonic() + self._renew_every
+        if not held:
+            return
+        try:
+            kept = self._engine.renew(held)
+        except Unavailable as error:
+            log.warning("leases_not_renewed", count=len(held), error=error.detail)
+            return
+        for run_id, epoch in held:
+            if run_id not in kept and run_id in self._held:
+                log.warning("lease_lost", run_id=str(run_id), epoch=epoch)
+
+
+def timeout_failure(limit_seconds: float) -> Failure:
+    """What is recorded of a step that overran."""
+    return Failure(code="step_timeout", message=f"the step took longer than {limit_seconds:g} s")
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise StepTimedOut
+
+    previous: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _raise_in(thread_id: int, exception: type[BaseException] | None) -> None:
+    target = ctypes.py_object(exception) if exception is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), target)

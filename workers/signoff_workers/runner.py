@@ -1,0 +1,145 @@
+"""Running claimed steps: load the function, bind its arguments, call it under its limits, record what it says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from signoff.canonical import Json
+from signoff.definition.callables import call, resolve
+from signoff.definition.context import RunContext
+from signoff.definition.steps import StepDef
+from signoff.engine import Claimed, Engine, Failure
+from signoff.errors import LeaseLost, StepError, Unavailable
+from signoff_workers.limits import StepTimedOut, Watch, timeout_failure
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Runner:
+    """Executes runs for one worker process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._watch = Watch(engine)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self.stopping = False
+
+    def execute(self, run_id: UUID, epoch: int) -> None:
+        """Take the run and go on with it as long as its steps may run inline and the time budget lasts."""
+        try:
+            claimed = self._engine.claim_run(run_id, epoch=epoch, worker=self._name)
+        except Unavailable as error:
+            # The run stays queued in the database, and the sweep sends its message again.
+            log.warning("claim_failed", run_id=str(run_id), error=error.detail)
+            return
+        until = time.monotonic() + self._engine.settings.inline_budget_seconds
+        while claimed is not None:
+            claimed = self._step(claimed, until)
+
+    def _step(self, claimed: Claimed, until: float) -> Claimed | None:
+        bound = log.bind(run_id=str(claimed.run_id), step=claimed.step.name, attempt=claimed.state.attempt)
+        try:
+            output = self._attempt(claimed)
+            if isinstance(output, Failure):
+                self._fail(claimed, output)
+                return None
+            return self._patiently(lambda: self._complete(claimed, output, until))
+        except LeaseLost as error:
+            bound.warning("result_refused", error=error.detail)
+        except StepError as error:
+            self._fail(claimed, _failure(error, retryable=False))
+        except Unavailable as error:
+            bound.error("result_not_recorded", error=error.detail)
+        return None
+
+    def _attempt(self, claimed: Claimed) -> Json | Failure:
+        """One try at the step under its limits: what it returned, or why it failed."""
+        limit = (claimed.step.timeout_ms or 0) / 1000 or self._engine.settings.step_timeout_seconds
+        try:
+            with self._watch.over(claimed, limit):
+                return self._call(claimed)
+        except StepTimedOut:
+            return timeout_failure(limit)
+        except StepError as error:
+            return _failure(error, retryable=False)
+        except Unavailable as error:
+            return _failure(error, retryable=True)
+        except Exception as error:  # noqa: BLE001  # whatever a step raises is that step's failure, never the worker's
+            message = f"{type(error).__name__}: {error}"
+            return Failure(code="step_raised", message=message, trace=traceback.format_exc())
+
+    def _complete(self, claimed: Claimed, output: Json, until: float) -> Claimed | None:
+        go_on = not self.stopping and time.monotonic() < until
+        return self._engine.complete(claimed, output, worker=self._name, go_on=go_on)
+
+    def _call(self, claimed: Claimed) -> Json:
+        step = resolve(claimed.step.ref)
+        return call(step, claimed.state.value, self._keywords(claimed, step))
+
+    def _keywords(self, claimed: Claimed, step: StepDef) -> dict[str, object]:
+        names = set(step.takes_names or ())
+        values: dict[str, object] = dict(self._engine.arguments(claimed, names))
+        if "feedback" in names and claimed.state.feedback is not None:
+            values["feedback"] = claimed.state.feedback
+        if "idempotency_key" in names:
+            values["idempotency_key"] = claimed.idempotency_key
+        if "run" in names:
+            values["run"] = RunContext(
+                run_id=claimed.run_id,
+                workflow=claimed.state.workflow,
+                version=claimed.state.version,
+                step=claimed.step.name,
+                attempt=claimed.state.attempt,
+                labels=claimed.state.labels,
+                logger=log.bind(run_id=str(claimed.run_id), step=claimed.step.name),
+            )
+        return values
+
+    def _fail(self, claimed: Claimed, failure: Failure) -> None:
+        try:
+            status = self._patiently(lambda: self._engine.fail(claimed, failure))
+        except (LeaseLost, Unavailable) as error:
+            log.warning("failure_not_recorded", run_id=str(claimed.run_id), error=error.detail)
+            return
+        log.warning(
+            "step_failed",
+            run_id=str(claimed.run_id),
+            step=claimed.step.name,
+            attempt=claimed.state.attempt,
+            code=failure.code,
+            message=failure.message,
+            run=str(status),
+        )
+
+    def _patiently(self, record: Callable[[], T]) -> T:
+        """Record what a step said, waiting for a database that is away: the work is done and should not be repeated.
+
+        Recording twice is harmless: the second time is refused by the epoch.
+        """
+        give_up = time.monotonic() + self._engine.settings.record_patience_seconds
+        pause = 0.2
+        while True:
+            try:
+                return record()
+            except Unavailable:
+                if time.monotonic() + pause > give_up:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _failure(error: StepError | Unavailable, *, retryable: bool) -> Failure:
+    message = f"{error.detail} ({error.fix})" if error.fix else error.detail
+    return Failure(code=error.code, message=message, retryable=retryable)

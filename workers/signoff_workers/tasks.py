@@ -1,0 +1,78 @@
+"""The Celery tasks. Each parses ids and calls the engine; a message never carries more than that."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from celery import Celery
+
+from signoff.broker import EXECUTE, SWEEP
+from signoff.engine import Engine, build_engine
+from signoff.errors import Unavailable
+from signoff.settings import Settings
+from signoff_workers.runner import Runner
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a process needs to work, made after any fork: connections don't survive one."""
+
+    pid: int
+    engine: Engine
+    runner: Runner
+
+
+class Runtimes:
+    """The runtime of the current process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    def current(self) -> Runtime:
+        """This process's runtime, made now when there is none."""
+        runtime = self._runtime
+        if runtime is not None and runtime.pid == os.getpid():
+            return runtime
+        with self._lock:
+            if self._runtime is None or self._runtime.pid != os.getpid():
+                threads = self._settings.concurrency if self._settings.pool == "threads" else 1
+                # One connection a step, one for the watch, one for the sweep.
+                engine = build_engine(self._settings, pool_size=threads + 2)
+                self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=Runner(engine))
+            return self._runtime
+
+    def stop(self) -> None:
+        """Begin no further inline step; what runs may finish."""
+        if self._runtime is not None:
+            self._runtime.runner.stopping = True
+
+
+def register_tasks(app: Celery, runtimes: Runtimes) -> None:
+    """Give the application its two Celery tasks."""
+
+    @app.task(name=EXECUTE)
+    def execute(run_id: str, epoch: int) -> None:
+        runtimes.current().runner.execute(UUID(run_id), epoch)
+
+    @app.task(name=SWEEP)
+    def sweep() -> None:
+        try:
+            swept = runtimes.current().engine.sweep()
+        except Unavailable as error:
+            log.warning("sweep_failed", error=error.detail)
+            return
+        if swept.leases_expired or swept.human_tasks or swept.resent:
+            log.info(
+                "swept",
+                resent=swept.resent,
+                leases_expired=swept.leases_expired,
+                human_tasks=swept.human_tasks,
+            )
