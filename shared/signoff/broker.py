@@ -78,12 +78,7 @@ class BrokerPublisher:
             connect_timeout=5,
             heartbeat=0,
         )
-        self._failures: Any = (
-            KombuError,
-            OSError,
-            *self._connection.connection_errors,
-            *self._connection.channel_errors,
-        )
+        self._failures = _failures_of(self._connection)
         self._producers: Any = ProducerPool(self._connection.Pool(limit=limit), limit=limit)
         self._paused_until = 0.0
         self._lock = threading.Lock()
@@ -139,6 +134,12 @@ class BrokerPublisher:
     def close(self) -> None:
         self._producers.force_close_all()
         self._connection.release()
+
+
+def _failures_of(connection: Connection) -> tuple[type[Exception], ...]:
+    """Everything this transport raises when the broker is away or goes away."""
+    own: Any = (*connection.connection_errors, *connection.channel_errors)
+    return (KombuError, OSError, *own)
 
 
 def _message(name: str, arguments: list[Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:

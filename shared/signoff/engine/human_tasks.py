@@ -79,10 +79,9 @@ def release(core: Core, human_task_id: UUID, *, by: Principal) -> None:
 
 
 def assign(core: Core, human_task_id: UUID, *, assignee: str, by: Principal) -> None:
-    # Before the lock: a transaction that waits for a second connection could starve the pool.
-    person = find_principal(core.database, assignee)
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
         authorize(by, Action.ASSIGN, facts_of(locked, task))
+        person = find_principal(cursor, assignee)
         collaboration.assign(locked.fold, task, assignee=person, name=assignee, actor=by.actor)
 
 
