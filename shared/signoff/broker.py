@@ -104,12 +104,7 @@ class BrokerPublisher:
                         retry=False,
                         **properties,
                     )
-        except (
-            KombuError,
-            OSError,
-            *self._connection.connection_errors,
-            *self._connection.channel_errors,
-        ) as error:
+        except self._failures as error:
             with self._lock:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("message_not_sent", error=repr(error), pause_seconds=PAUSE_SECONDS)
@@ -121,12 +116,7 @@ class BrokerPublisher:
             if connection.transport.driver_type == "redis":
                 channel: Any = connection.default_channel
                 channel.client.ping()
-        except (
-            KombuError,
-            OSError,
-            *self._connection.connection_errors,
-            *self._connection.channel_errors,
-        ) as error:
+        except self._failures as error:
             raise Unavailable("the broker is not reachable") from error
         finally:
             connection.release()

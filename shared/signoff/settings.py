@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=1.0, ge=0.05, le=60, description="how often beat sends the sweep")
     sweep_batch: int = Field(default=200, ge=1, le=5000, description="rows one sweep transaction takes")
     sweep_max_rows: int = Field(default=5000, ge=1, le=1_000_000, description="rows one sweep takes in all")
+    health_overdue_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="how late the sweep may be before the health probe fails"
+    )
     republish_seconds: float = Field(
         default=5.0,
         ge=0.2,

@@ -1,4 +1,4 @@
-"""`python -m signoff_workers worker|beat`: the two entry points of this package."""
+"""`python -m signoff_workers worker|beat|health`: the entry points of this package."""
 
 from __future__ import annotations
 
@@ -29,13 +29,19 @@ log = structlog.get_logger(__name__)
 
 def main(arguments: list[str]) -> int:
     """Run one of the two processes until it is told to stop; answers its exit code."""
-    if arguments not in (["worker"], ["beat"]):
-        sys.stderr.write("usage: python -m signoff_workers worker|beat\n")
+    if arguments not in (["worker"], ["beat"], ["health"]):
+        sys.stderr.write("usage: python -m signoff_workers worker|beat|health\n")
         return 2
     try:
         settings = load_settings()
         configure_logs(settings, process=arguments[0])
-        return run_worker(settings) if arguments == ["worker"] else run_beat(settings)
+        match arguments[0]:
+            case "worker":
+                return run_worker(settings)
+            case "beat":
+                return run_beat(settings)
+            case _:
+                return run_health(settings)
     except SignoffError as error:
         sys.stderr.write(f"{error.code}: {error.detail}\n")
         if error.fix:
@@ -72,6 +78,22 @@ def run_beat(settings: Settings) -> int:
     _mark_ready()
     app.Beat(scheduler_cls="celery.beat.Scheduler", loglevel=settings.log_level, quiet=True).run()
     return 0
+
+
+def run_health(settings: Settings) -> int:
+    """Whether runs move: 0, or 1 when one has waited to be picked up, or a sweep is missing, for too long.
+
+    A process that is alive and consumes nothing looks well from outside; what it leaves undone shows in the database.
+    """
+    database = Database.connect(settings.require_database_url(), pool_size=1)
+    try:
+        with database.transaction() as cursor:
+            late = oldest_overdue_seconds(cursor)
+    finally:
+        database.close()
+    limit = settings.health_overdue_seconds
+    sys.stdout.write(f"oldest overdue run: {late:.1f} s (limit {limit:g} s)\n")
+    return 0 if late <= limit else 1
 
 
 def _queues_of(graphs: Any) -> list[str]:
