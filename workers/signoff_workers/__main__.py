@@ -21,6 +21,8 @@ from signoff.loading import Loaded, load_workflows
 from signoff.logs import configure_logs
 from signoff.model import SYSTEM
 from signoff.settings import Settings, load_settings
+from signoff.store.database import Database
+from signoff.store.leases import oldest_overdue_seconds
 from signoff_workers.app import make_app
 from signoff_workers.tasks import Runtimes, register_tasks
 
@@ -28,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the two processes until it is told to stop; answers its exit code."""
+    """Run one of the processes until it is told to stop; answers its exit code."""
     if arguments not in (["worker"], ["beat"], ["health"]):
         sys.stderr.write("usage: python -m signoff_workers worker|beat|health\n")
         return 2
