@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from signoff.definition.authoring import Feedback, Gate, Retry, RunContext, Workflow, step
-
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from signoff.definition.authoring import Feedback, Gate, Retry, RunContext, Workflow, step
 
     testing: ModuleType
 
@@ -16,7 +16,12 @@ __all__ = ["Feedback", "Gate", "Retry", "RunContext", "Workflow", "step", "testi
 
 
 def __getattr__(name: str) -> Any:
-    # Workers and the API import this package too; what only tests need is loaded when it is asked for.
+    # The API, the command line and every module of ours import this package too. The compiler behind these names costs
+    # a quarter of a second, so it is loaded by whoever asks for it.
     if name == "testing":
         return importlib.import_module("signoff.testing")
+    if name in __all__:
+        found = getattr(importlib.import_module("signoff.definition.authoring"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

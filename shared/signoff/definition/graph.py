@@ -226,9 +226,7 @@ def _node_to_json(node: Node) -> dict[str, Any]:
         stored["routes"] = {option: _target_to_json(target) for option, target in node.routes.items()}
         stored["on_timeout"] = _target_to_json(node.on_timeout)
     return {key: list(value) if isinstance(value, tuple) else value for key, value in stored.items()} | (
-        {"ladder": [asdict(rung) | {"to": list(rung.to)} for rung in node.ladder]}
-        if isinstance(node, GateNode)
-        else {}
+        {"ladder": [asdict(rung) | {"to": list(rung.to)} for rung in node.ladder]} if isinstance(node, GateNode) else {}
     )
 
 

@@ -1,0 +1,126 @@
+"""Checks of a whole graph: what silence leads to, what is reached, and what an irreversible step has before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from signoff.definition.faults import Fault, FaultLog
+from signoff.definition.graph import End, GateNode, Goto, Graph, StepNode, TakeOption, Target
+
+
+def check_graph(graph: Graph) -> tuple[Fault, ...]:
+    """Every fault and warning that needs more than one node to be seen."""
+    faults = FaultLog()
+    _check_reached(graph, faults)
+    for node in graph.nodes.values():
+        if isinstance(node, GateNode):
+            _check_silence(graph, node, faults)
+            _check_after(node, faults)
+    _check_guarded(graph, faults)
+    return (*faults.errors, *faults.warnings)
+
+
+def _check_reached(graph: Graph, faults: FaultLog) -> None:
+    reached: set[str] = set()
+    waiting = [graph.start]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += _following(graph, name)
+    for name, node in graph.nodes.items():
+        if name not in reached:
+            faults.add(
+                "E114", f"{node.kind} {name!r}", "can never be reached", "remove it, or let an outcome lead to it"
+            )
+
+
+def _following(graph: Graph, name: str) -> Iterator[str]:
+    """The nodes that a run may stand at after this one."""
+    node = graph.nodes[name]
+    if isinstance(node, StepNode):
+        if node.next is not None:
+            yield node.next
+        return
+    passes = node.review_if is not None or node.mode == "after"
+    if passes and node.next is not None:
+        yield node.next
+    targets = [*node.routes.values(), *([] if node.on_timeout is None else [node.on_timeout])]
+    yield from (target.node for target in targets if isinstance(target, Goto))
+    if node.changes_to is not None:
+        yield node.changes_to
+
+
+def _check_silence(graph: Graph, gate: GateNode, faults: FaultLog) -> None:
+    """Silence may end a run or start harmless work, but nothing that can't be undone."""
+    target = _resolved(gate, gate.on_timeout)
+    if gate.mode == "after" and isinstance(target, Goto) and target.node == gate.next:
+        return  # the run is past it: going on changes nothing
+    step = _irreversible_ahead(graph, target)
+    if step is not None:
+        faults.add(
+            "E112",
+            f"gate {gate.name!r}",
+            f"on_timeout leads to {step!r}, which is irreversible, with nobody asked",
+            'write on_timeout="reject" or "cancel", or put a gate before the step',
+        )
+
+
+def _resolved(gate: GateNode, target: Target | None) -> Target | None:
+    return gate.routes.get(target.option) if isinstance(target, TakeOption) else target
+
+
+def _irreversible_ahead(graph: Graph, target: Target | None) -> str | None:
+    """The first irreversible step on the way from `target` that no gate in mode before stands in front of."""
+    seen: set[str] = set()
+    name = target.node if isinstance(target, Goto) else None
+    while name is not None and name not in seen:
+        seen.add(name)
+        node = graph.nodes[name]
+        if isinstance(node, StepNode) and node.irreversible:
+            return name
+        if isinstance(node, GateNode) and node.mode == "before":
+            return None
+        name = node.next
+    return None
+
+
+def _check_after(gate: GateNode, faults: FaultLog) -> None:
+    if gate.mode != "after":
+        return
+    where = f"gate {gate.name!r}"
+    for key, target in (*gate.routes.items(), ("timeout", gate.on_timeout)):
+        if isinstance(target, End) and target.status != "completed":
+            word = "fail" if target.status == "failed" else "cancel"
+            faults.add(
+                "E121",
+                where,
+                f'on_{key} is "{word}", and in mode after the run has gone on',
+                "let the outcome start a branch: a step or a list",
+            )
+    idle = [name for name, given in (("editable", gate.editable), ("form", gate.form)) if given]
+    for key in idle:
+        faults.add("W204", where, f"{key} changes nothing in mode after: the run has gone on", "leave it out")
+
+
+def _check_guarded(graph: Graph, faults: FaultLog) -> None:
+    """An irreversible step that a run can reach without a person or a policy having been asked."""
+    open_: set[str] = set()
+    waiting = [graph.start]
+    while waiting:
+        name = waiting.pop()
+        node = graph.nodes[name]
+        if name in open_:
+            continue
+        open_.add(name)
+        if isinstance(node, StepNode) or node.mode == "after":
+            waiting += [] if node.next is None else [node.next]
+    for name in graph.nodes:
+        node = graph.nodes[name]
+        if name in open_ and isinstance(node, StepNode) and node.irreversible:
+            faults.add(
+                "W201",
+                f"step {name!r}",
+                "is irreversible and has no gate before it",
+                "put a gate before it that stops the run until a person decides",
+            )
