@@ -125,15 +125,15 @@ class Database:
             connection = pooled.driver_connection
             assert connection is not None
             connection.autocommit = True
-            with connection.cursor() as cursor:
-                yield cursor
-            connection.autocommit = False
-        except BaseException as error:
-            # Rather a new connection than one that is left in the other mode.
+            try:
+                with connection.cursor() as cursor:
+                    yield cursor
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+        except _UNAVAILABLE as error:
             pooled.invalidate(error)
-            if isinstance(error, _UNAVAILABLE):
-                raise Unavailable("the database went away or took too long") from error
-            raise
+            raise Unavailable("the database went away or took too long") from error
         finally:
             pooled.close()
 

@@ -83,7 +83,7 @@ def audit_head(database: Database, versions: VersionCache, run_id: UUID) -> Audi
 
 
 def audit_events(database: Database, head: AuditHead) -> Iterator[EventView]:
-    """The log up to the head, oldest first, read a page at a time: it may be larger than memory should hold."""
+    """The log up to the head, oldest first, read a page at a time: it may be larger than memory."""
     after = 0
     while after < head.seq:
         # No connection is held while a slow reader takes what it has; the log only ever grows behind the

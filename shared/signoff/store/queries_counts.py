@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from signoff.store.database import Database
+from signoff.store.leases import oldest_overdue_seconds
 
 _SECONDS = 2
 """How long the counting may take: a number that is late is worth less than a database that is free."""
@@ -32,15 +33,11 @@ def count(database: Database) -> Counts:
         tasks = cursor.execute(
             "SELECT count(*), count(*) FILTER (WHERE due_at < now()) FROM human_tasks WHERE state = 'open'"
         ).fetchone()
-        oldest = cursor.execute(
-            "SELECT extract(epoch FROM now() - min(due_at)) FROM runs"
-            " WHERE due_at IS NOT NULL AND due_at < now() AND status = 'queued'"
-        ).fetchone()
+        oldest = oldest_overdue_seconds(cursor)
     assert tasks is not None
-    assert oldest is not None
     return Counts(
         runs=by_status,
         open_human_tasks=tasks[0],
         overdue_human_tasks=tasks[1],
-        oldest_overdue_run_seconds=float(oldest[0] or 0),
+        oldest_overdue_run_seconds=oldest,
     )

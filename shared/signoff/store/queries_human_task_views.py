@@ -140,7 +140,7 @@ class HumanTaskView:
         )
 
     def for_viewer(self, viewer: Principal) -> HumanTaskView:
-        """Without what others said, where the gate is blind and open and the viewer may be one who decides."""
+        """Without what others said, while the gate is blind and open and the viewer may still decide."""
         open_and_blind = self.gate.blind and self.row.state == TaskState.OPEN
         may_decide = viewer.kind == "user" and self.candidates.admit(viewer.name, viewer.groups)
         if not open_and_blind or (sees_everything(viewer) and not may_decide):

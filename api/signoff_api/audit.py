@@ -1,0 +1,61 @@
+"""Audit: the evidence pack of a run, and the verification of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from flask import Response
+
+from signoff.authorization import Action, authorize
+from signoff.store.database import Database
+from signoff.store.queries_audit import AuditHead, audit_events, audit_head
+from signoff_api import models
+from signoff_api.answers import MEDIA_TYPE, answer, to_bytes
+from signoff_api.context import Context
+from signoff_api.routing import Answer, Routes
+
+routes = Routes(tag="audit", description="Evidence, and the proof that nobody changed it.")
+
+
+@routes.route(
+    "GET",
+    "/runs/{run_id}/audit",
+    answers={200: Answer(description="The evidence pack.", model=models.AuditPack)},
+    problems=(403, 404),
+)
+def read_audit_pack(context: Context, run_id: UUID) -> Response:
+    """Read everything that is stored of a run, to be verified offline."""
+    authorize(context.principal, Action.READ_AUDIT)
+    database = context.engine.database
+    head = audit_head(database, context.engine.core.versions, run_id)
+    return Response(_pack(database, head), content_type=MEDIA_TYPE)
+
+
+@routes.route(
+    "GET",
+    "/audit/verification",
+    answers={200: Answer(description="What was found.", model=models.Verification)},
+    problems=(403, 404),
+)
+def verify_audit_log(context: Context, query: models.VerificationQuery) -> Response:
+    """Recompute the hash chain of one run, or of all."""
+    authorize(context.principal, Action.READ_AUDIT)
+    found = context.engine.verify(query.run)
+    return answer(
+        {
+            "ok": found.ok,
+            "runs": found.runs,
+            "events": found.events,
+            "first_bad": None if found.first_bad is None else found.first_bad.to_json(),
+            "anchored_at": found.anchored_at,
+        }
+    )
+
+
+def _pack(database: Database, head: AuditHead) -> Iterator[bytes]:
+    """The pack a piece at a time: a log may be larger than memory should hold."""
+    opening = to_bytes(head.to_json()).removesuffix(b"}") + b',"events":['
+    for at, event in enumerate(audit_events(database, head)):
+        yield (b"," if at else opening) + to_bytes(event.to_json())
+    yield b"]}"

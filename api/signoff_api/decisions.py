@@ -1,0 +1,85 @@
+"""Decisions: one, or one each on several human tasks."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Response, request
+
+from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
+from signoff.store.queries_human_tasks import get_decisions, get_human_task
+from signoff.store.queries_runs import get_run
+from signoff_api import models, problems
+from signoff_api.answers import answer, etag
+from signoff_api.context import Context
+from signoff_api.promises import ETAG, IDEMPOTENCY_KEY, IF_MATCH, REPLAYED
+from signoff_api.requests import read_idempotency_key, read_revision
+from signoff_api.routing import Answer, Routes
+
+routes = Routes(tag="decisions", description="What people say, and what becomes of it.")
+
+
+@routes.route(
+    "POST",
+    "/human-tasks/{human_task_id}/decisions",
+    answers={
+        201: Answer(description="Recorded.", model=models.Decided, headers=(ETAG,)),
+        200: Answer(description="It stood already.", model=models.Decided, headers=(ETAG, REPLAYED)),
+    },
+    problems=(403, 404, 409, 412, 428),
+    headers=(IF_MATCH, IDEMPOTENCY_KEY),
+)
+def decide(context: Context, human_task_id: UUID, body: models.Decide) -> Response:
+    """Decide on a human task.
+
+    Say what you saw, by `payload_sha256` or `If-Match`. Whoever says the same of the same revision again gets
+    the first answer again.
+    """
+    said = DecisionRequest(**body.model_dump(), revision=read_revision(request))
+    key = read_idempotency_key(request, body.model_dump(mode="json"))
+    decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key)
+    return _shown(context, decided)
+
+
+@routes.route(
+    "POST",
+    "/bulk-decisions",
+    answers={200: Answer(description="What became of each, in order.", model=models.BulkDecided)},
+)
+def decide_in_bulk(context: Context, body: models.DecideInBulk) -> Response:
+    """Decide the same on several human tasks; each stands or fails on its own."""
+    items = [BulkItem(human_task_id=item.id, payload_sha256=item.payload_sha256) for item in body.items]
+    outcome = context.engine.decide_in_bulk(decision=body.decision, note=body.note, items=items, by=context.principal)
+    with context.engine.database.reading() as cursor:
+        said = get_decisions(cursor, [result.human_task_id for result in outcome.results if result.decided])
+    made = {view.id: view.to_json() for views in said.values() for view in views}
+    results = [_bulk_result(result, made) for result in outcome.results]
+    return answer({"bulk_id": str(outcome.bulk_id), "items": results})
+
+
+def _shown(context: Context, decided: Decided) -> Response:
+    with context.engine.database.reading() as cursor:
+        task = get_human_task(cursor, context.engine.core.versions, decided.human_task_id, detail=False)
+        run, _ = get_run(cursor, decided.run_id)
+    found = {
+        "decision": next(said for said in task.decisions if said.id == decided.decision_id).to_json(),
+        "human_task": task.for_viewer(context.principal).to_json(),
+        "run": run.to_json(),
+    }
+    headers = {"ETag": etag(task.row.revision)}
+    if decided.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return answer(found, 200 if decided.replayed else 201, headers)
+
+
+def _bulk_result(result: BulkResult, made: dict[UUID, dict[str, object]]) -> dict[str, object]:
+    problem = None if result.error is None else problems.to_problem(result.error)
+    status = 201 if problem is None else problem["status"]
+    if result.decided is not None and result.decided.replayed:
+        status = 200
+    return {
+        "id": str(result.human_task_id),
+        "status": status,
+        "decision": made[result.decided.decision_id] if result.decided is not None else None,
+        "problem": problem,
+    }

@@ -1,0 +1,153 @@
+"""Reading requests: strict JSON, known fields only, and errors that name the place and the fix."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_origin
+
+from flask import Request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from signoff import strict_json
+from signoff.canonical import Json, canonical
+from signoff.errors import FieldError, InvalidInput, MalformedInput, PreconditionRequired
+from signoff.store.idempotency import IdempotencyKey
+
+JSON = "application/json"
+YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+MAX_ERRORS = 50
+"""Bad fields that one answer lists."""
+
+M = TypeVar("M", bound=BaseModel)
+
+_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A body that is read by its media type."""
+
+    media_type: str
+    data: bytes
+
+
+def read_document(request: Request, media_types: Sequence[str]) -> Document:
+    """The body, when it is of one of these media types. Raises UnsupportedMediaType."""
+    found = request.mimetype
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if found not in media_types or charset not in ("utf-8", "utf8", "us-ascii"):
+        sent = request.headers.get("Content-Type", "none")[:100]
+        raise UnsupportedMediaType(f"the Content-Type is {sent!a}; send {' or '.join(media_types)}, in UTF-8")
+    return Document(media_type=found, data=request.get_data(cache=True))
+
+
+def read_json(request: Request, max_bytes: int) -> Json:
+    """The body as strict JSON. Raises UnsupportedMediaType, MalformedInput."""
+    document = read_document(request, (JSON,))
+    return strict_json.loads(document.data, max_bytes=max_bytes)
+
+
+def read_body(model: type[M], request: Request, *, max_bytes: int, optional: bool) -> M:
+    """The body by its model; with `optional` an empty one is an empty object.
+
+    Raises UnsupportedMediaType, MalformedInput or InvalidInput.
+    """
+    if optional and not request.get_data(cache=True):
+        return model()
+    value = read_json(request, max_bytes)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInput(errors=_field_errors(error, _pointer)) from error
+
+
+def read_query(model: type[M], request: Request) -> M:
+    """The query parameters by their model; each at most once, unless the model has a list for it."""
+    lists = {name for name, part in model.model_fields.items() if get_origin(part.annotation) is list}
+    values: dict[str, Any] = {}
+    errors = []
+    for name, given in request.args.to_dict(flat=False).items():
+        if any("\x00" in text for text in given):
+            errors.append(FieldError(path=_parameter([name]), message="has a NUL character", fix="remove it"))
+        if len(given) > 1 and name not in lists:
+            errors.append(FieldError(path=_parameter([name]), message="is there twice", fix="send it once"))
+        values[name] = given if name in lists else given[0]
+    if errors:
+        raise InvalidInput(errors=errors[:MAX_ERRORS])
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(errors=_field_errors(error, _parameter)) from error
+
+
+def read_revision(request: Request) -> int | None:
+    """The revision that `If-Match` names, None without the header.
+
+    Raises MalformedInput when it holds no entity tag, PreconditionRequired when it does not name a single
+    one.
+    """
+    text = request.headers.get("If-Match")
+    if text is None:
+        return None
+    # "Any revision" and "one of these" don't say what the reviewer saw.
+    if text.strip() == "*" or "," in text:
+        raise PreconditionRequired(
+            "If-Match has to name the one revision that you saw", fix="send the ETag of the human task you read"
+        )
+    tag = _ENTITY_TAG.fullmatch(text.strip())
+    if tag is None:
+        raise MalformedInput("If-Match holds no entity tag", fix='send the ETag as it came, such as "3"')
+    # A proxy that compresses marks our tag as weak; the revision it names is the same. A tag that no revision
+    # has can't match what is there now, and neither can revision 0.
+    return int(tag[2]) if re.fullmatch(r"[1-9]\d{0,8}", tag[2]) else 0
+
+
+def read_idempotency_key(request: Request, body: Json) -> IdempotencyKey | None:
+    """The caller's `Idempotency-Key` with the fingerprint of this request. Raises InvalidInput."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidInput(
+            errors=[
+                FieldError(
+                    path="Idempotency-Key",
+                    message="is no key",
+                    fix="send 1 to 255 printable ASCII characters, such as a UUID",
+                )
+            ]
+        )
+    said = b"\n".join((request.method.encode(), request.path.encode(), canonical(body)))
+    return IdempotencyKey(key=key, fingerprint=hashlib.sha256(said).hexdigest())
+
+
+def _field_errors(error: ValidationError, spell: Any) -> list[FieldError]:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        FieldError(path=spell(item["loc"]), message=_message(item["type"], item["msg"]), fix=_fix(item["type"]))
+        for item in found[:MAX_ERRORS]
+    ]
+
+
+def _message(kind: str, message: str) -> str:
+    known = {"extra_forbidden": "is not a field that is known here", "missing": "is missing"}
+    return known.get(kind, message.removeprefix("Value error, "))
+
+
+def _fix(kind: str) -> str | None:
+    return "remove it, or correct its name" if kind == "extra_forbidden" else None
+
+
+def _pointer(place: Iterable[str | int]) -> str:
+    """A JSON pointer (RFC 6901) into the body."""
+    parts = [str(part)[:100].replace("~", "~0").replace("/", "~1") for part in place]
+    return "/" + "/".join(parts)
+
+
+def _parameter(place: Iterable[str | int]) -> str:
+    return "?" + ".".join(str(part)[:100] for part in place)

@@ -1,0 +1,128 @@
+"""Runs: start, look at, cancel, retry."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Response, request
+
+from signoff.authorization import Action, authorize
+from signoff.errors import FieldError, InvalidInput
+from signoff.store.queries_human_task_views import withheld_from
+from signoff.store.queries_human_tasks import human_tasks_of_run
+from signoff.store.queries_runs import RunFilter, get_run, list_events, list_runs, run_facts
+from signoff_api import models
+from signoff_api.answers import answer
+from signoff_api.context import Context
+from signoff_api.promises import IDEMPOTENCY_KEY, LOCATION, REPLAYED
+from signoff_api.requests import read_idempotency_key
+from signoff_api.routing import Answer, Routes
+
+routes = Routes(tag="runs", description="Executions of workflow versions, and their logs.")
+
+_RUN = Answer(description="The run.", model=models.Run)
+
+
+@routes.route(
+    "POST",
+    "/runs",
+    answers={
+        201: Answer(description="The run, started.", model=models.Run, headers=(LOCATION, REPLAYED)),
+    },
+    problems=(403, 404),
+    headers=(IDEMPOTENCY_KEY,),
+)
+def start_run(context: Context, body: models.StartRun) -> Response:
+    """Start a run."""
+    started = context.engine.start(
+        workflow=body.workflow,
+        input=body.input,
+        requester=context.principal,
+        version=body.version,
+        labels=body.labels,
+        idempotency=read_idempotency_key(request, body.model_dump(mode="json")),
+    )
+    headers = {"Location": f"/api/v1/runs/{started.run_id}"}
+    if started.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return _shown(context, started.run_id, 201, headers)
+
+
+@routes.route("GET", "/runs", answers={200: Answer(description="Newest first.", model=models.RunPage)}, problems=(403,))
+def read_runs(context: Context, query: models.RunListQuery) -> Response:
+    """List the runs that you may see."""
+    authorize(context.principal, Action.LIST_RUNS)
+    chosen = RunFilter(
+        workflow=query.workflow,
+        status=query.status,
+        labels=_labels(query.label),
+        created_after=query.created_after,
+    )
+    database = context.engine.database
+    page = list_runs(database, context.principal, chosen, limit=query.limit, cursor=query.cursor)
+    return answer(page.to_json())
+
+
+@routes.route("GET", "/runs/{run_id}", answers={200: _RUN}, problems=(404,))
+def read_run(context: Context, run_id: UUID) -> Response:
+    """Read one run."""
+    with context.engine.database.reading() as cursor:
+        run, facts = get_run(cursor, run_id)
+    authorize(context.principal, Action.READ_RUN, facts)
+    return answer(run.to_json())
+
+
+@routes.route(
+    "GET",
+    "/runs/{run_id}/events",
+    answers={200: Answer(description="Oldest first.", model=models.EventPage)},
+    problems=(404,),
+)
+def read_events(context: Context, run_id: UUID, query: models.EventListQuery) -> Response:
+    """Read a run's log; `next_cursor` is the next `after`."""
+    after = max(query.after, int(query.cursor or 0))
+    with context.engine.database.reading() as cursor:
+        authorize(context.principal, Action.READ_RUN, run_facts(cursor, run_id))
+        page = list_events(cursor, run_id, after=after, limit=query.limit)
+        tasks = human_tasks_of_run(cursor, context.engine.core.versions, run_id)
+    withheld = withheld_from(tasks, context.principal)
+    return answer(page.to_json() | {"items": [_event(event.to_json(), withheld) for event in page.items]})
+
+
+@routes.route("POST", "/runs/{run_id}/cancel", answers={200: _RUN}, problems=(403, 404, 409))
+def cancel_run(context: Context, run_id: UUID, body: models.CancelRun) -> Response:
+    """Cancel a run and its open human tasks."""
+    context.engine.cancel(run_id, reason=body.reason, by=context.principal)
+    return _shown(context, run_id)
+
+
+@routes.route("POST", "/runs/{run_id}/retry", answers={200: _RUN}, problems=(403, 404, 409), body_optional=True)
+def retry_run(context: Context, run_id: UUID, body: models.RetryRun) -> Response:
+    """Let a failed run go on, from the failed step or an earlier one."""
+    context.engine.retry(run_id, from_step=body.from_step, by=context.principal)
+    return _shown(context, run_id)
+
+
+def _shown(context: Context, run_id: UUID, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    with context.engine.database.reading() as cursor:
+        run, _ = get_run(cursor, run_id)
+    return answer(run.to_json(), status, headers)
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in given:
+        key, _, value = text.partition(":")
+        if labels.setdefault(key, value) != value:
+            raise InvalidInput(
+                errors=[FieldError(path="?label", message=f"asks for two values of {key!a}", fix="ask for one")]
+            )
+    return labels
+
+
+def _event(event: dict[str, object], withheld: frozenset[str]) -> dict[str, object]:
+    data = event["data"]
+    if isinstance(data, dict) and data.get("decision_id") in withheld:
+        known = {key: data[key] for key in ("decision_id", "human_task_id", "gate", "revision") if key in data}
+        return event | {"data": known, "withheld": True}
+    return event
