@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from signoff.embedded import processes
-from signoff.embedded.dev import DevOptions, Program, run_dev
+from signoff.embedded.dev import DevOptions, run_dev
+from signoff.embedded.programs import Program
 
 _FAKE = "tests.integration.fake_children"
 

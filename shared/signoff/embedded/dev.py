@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from signoff.embedded import broker as embedded_broker
 from signoff.embedded import postgres as embedded_postgres
@@ -25,66 +25,15 @@ from signoff.embedded.postgres import plan_cluster
 from signoff.embedded.preparation import preload, prepare
 from signoff.embedded.prestart import StartGate, prestarted
 from signoff.embedded.processes import end_leftover, environment_has, launch, stop
+from signoff.embedded.programs import PROGRAMS, Program
 from signoff.embedded.supervisor import Child, ChildBroken, StopRequested, Supervisor
 from signoff.embedded.terminal import Terminal
 from signoff.errors import ConfigurationError, SignoffError, Unavailable
-
-if TYPE_CHECKING:
-    from signoff.settings import Settings  # slow to import, and the command line has done it already
 
 DEFAULT_PORT = 8400
 HOST = "127.0.0.1"
 _PORTS_TRIED = 50
 _READY_SECONDS = 60.0
-_WORKER_STOP_SECONDS = 25.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """One of our own processes: what it imports, then the module it is with its arguments.
-
-    `death_signal` is what it gets when the supervisor is killed. One that `marks_ready` writes its process id
-    into the file that `SIGNOFF_READY_FILE` names, once it is at work.
-    """
-
-    imports: tuple[str, ...]
-    command: tuple[str, ...]
-    stop_rank: int
-    stop_seconds: float = 10.0
-    death_signal: signal.Signals = signal.SIGKILL
-    marks_ready: bool = False
-
-
-# What Celery imports only when a worker starts. Our own module comes before it, for it sets how Celery takes signals.
-_WORKER_IMPORTS = (
-    "celery.apps.worker",
-    "celery.worker.consumer",
-    "celery.concurrency.prefork",
-    "kombu.transport.redis",
-)
-
-PROGRAMS: Mapping[str, Program] = {
-    "worker": Program(
-        imports=("signoff_workers.__main__", *_WORKER_IMPORTS),
-        command=("signoff_workers", "worker"),
-        stop_rank=2,
-        stop_seconds=_WORKER_STOP_SECONDS,
-        marks_ready=True,
-    ),
-    "api": Program(
-        imports=("signoff_api.__main__", "signoff_api.wsgi"),
-        command=("signoff_api",),
-        stop_rank=1,
-        death_signal=signal.SIGTERM,  # it takes its own workers with it
-    ),
-    "beat": Program(
-        imports=("signoff_workers.__main__", "celery.apps.beat", "kombu.transport.redis"),
-        command=("signoff_workers", "beat"),
-        stop_rank=0,
-        marks_ready=True,
-    ),
-}
-"""Killing worker and beat outright is safe, whatever they are doing: the database is the queue of record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,32 +54,6 @@ class DevOptions:
     broker_url: str | None = None
     programs: Mapping[str, Program] | None = None
     prepare: Callable[[str, Path], dict[str, str]] = prepare
-
-
-def dev_options(
-    settings: Settings,
-    *,
-    port: int | None = None,
-    modules: tuple[str, ...] = (),
-    quiet: bool = False,
-    stdout: TextIO | None = None,
-) -> DevOptions:
-    """Options from the environment's settings and the command line's, which come first.
-
-    A port that the environment names is as explicit as one on the command line.
-    """
-    if port is None and "api_port" in settings.model_fields_set:
-        port = settings.api_port
-    return DevOptions(
-        home=settings.home,
-        port=port,
-        default_port=settings.api_port or DEFAULT_PORT,
-        modules=modules or settings.modules,
-        quiet=quiet,
-        stdout=stdout,
-        database_url=settings.database_url.get_secret_value() if settings.database_url else None,
-        broker_url=settings.broker_url.get_secret_value() if settings.broker_url else None,
-    )
 
 
 def run_dev(options: DevOptions) -> int:
@@ -173,6 +96,7 @@ class _Development:
         self._sockets = socket_directory(home)
         self._programs = PROGRAMS if options.programs is None else options.programs
         self._gate = StartGate()
+        self._last_gate = StartGate()
         self._cluster = None if options.database_url else plan_cluster(home, self._sockets)
         self._broker = (
             None
@@ -194,6 +118,7 @@ class _Development:
             self._supervisor.run(until=self._broker.answers, seconds=embedded_broker.READY_SECONDS)
         self._gate.release()
         self._supervisor.run(until=self._is_ready, seconds=_READY_SECONDS)
+        self._last_gate.release()
         state = self._publish(keys)
         self._supervisor.on_change = lambda pids: write_dev_state(
             self._home, replace(state, pids={name: pids.get(name) for name in state.pids})
@@ -258,6 +183,7 @@ class _Development:
         command = prestarted(program.imports, module, *arguments)
         mark = self._mark_of(name)
         env = {**env, "SIGNOFF_READY_FILE": str(mark)}
+        gate = self._last_gate if program.begins_last else self._gate
         metrics = self._home / "metrics"
         if name == "api":
             # Named from the start: prometheus_client reads it when it is imported.
@@ -268,7 +194,7 @@ class _Development:
             if name == "api":  # what an earlier one counted would be added to its own
                 shutil.rmtree(metrics, ignore_errors=True)
                 metrics.mkdir(mode=0o700)
-            return self._gate.start(
+            return gate.start(
                 lambda stdin: launch(command, output=output, stdin=stdin, death_signal=program.death_signal, env=env)
             )
 
@@ -302,7 +228,7 @@ class _Development:
         for port in range(first, min(first + _PORTS_TRIED, 65536)):
             found = free_port(port)
             if found is not None:
-                if port != first:
+                if found != first != 0:
                     self._terminal.say(f"port {first} is in use, taking {found}", style="yellow")
                 return found
         raise ConfigurationError(f"ports {first} to {first + _PORTS_TRIED - 1} are in use", fix="choose one by --port")
