@@ -37,7 +37,7 @@ _WORKER_IMPORTS = (
 
 PROGRAMS: Mapping[str, Program] = {
     "worker": Program(
-        imports=("signoff_workers.__main__", *_WORKER_IMPORTS),
+        imports=("signoff_workers.__main__", "signoff_workers.worker", *_WORKER_IMPORTS),
         command=("signoff_workers", "worker"),
         stop_rank=2,
         stop_seconds=_WORKER_STOP_SECONDS,

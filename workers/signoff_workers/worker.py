@@ -1,0 +1,105 @@
+"""The worker process: register the workflows it knows, then serve their queues."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+from celery import Celery, signals
+
+from signoff.definition.graph import DEFAULT_QUEUE, Graph, StepNode
+from signoff.engine import Engine, Registered, build_engine
+from signoff.errors import Unavailable
+from signoff.loading import Loaded, load_workflows
+from signoff.model import SYSTEM
+from signoff.settings import Settings
+from signoff_workers.app import make_app
+from signoff_workers.tasks import Runtimes, register_tasks
+
+log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+def run_worker(settings: Settings) -> int:
+    """Serve until told to stop; answers the exit code."""
+    loaded = load_workflows(settings.modules)
+    _register_all(settings, loaded)
+    app = make_app(settings, settings.queues or queues_of(item.graph for item in loaded))
+    runtimes = Runtimes(settings)
+    register_tasks(app, runtimes)
+    _connect_signals(runtimes)
+    return _serve(app, settings)
+
+
+def queues_of(graphs: Iterable[Graph]) -> list[str]:
+    """The default queue and every other that a step of these graphs names."""
+    found = [DEFAULT_QUEUE]
+    for graph in graphs:
+        found += [node.queue for node in graph.nodes.values() if isinstance(node, StepNode)]
+    return list(dict.fromkeys(found))
+
+
+def mark_ready() -> None:
+    """Tell whoever started this process that it is at work now."""
+    path = os.environ.get("SIGNOFF_READY_FILE")
+    if path:
+        Path(path).write_text(str(os.getpid()))
+
+
+def _serve(app: Celery, settings: Settings) -> int:
+    # Not `app.worker_main`: that is Celery's command line, which loads a shell with it and prints a page first.
+    worker = app.Worker(
+        pool_cls=settings.pool,
+        concurrency=settings.concurrency,
+        loglevel=settings.log_level.upper(),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    code: int | None = worker.exitcode
+    return code or 0
+
+
+def _register_all(settings: Settings, loaded: Iterable[Loaded]) -> None:
+    engine = build_engine(settings, pool_size=1)
+    try:
+        for item in loaded:
+            for fault in item.warnings:
+                log.warning("definition", workflow=item.graph.workflow, fault=str(fault))
+            registered = _register(engine, item.graph)
+            log.info("workflow", name=registered.workflow, version=registered.number, new=registered.created)
+    finally:
+        engine.close()
+
+
+def _register(engine: Engine, graph: Graph) -> Registered:
+    """Register one, waiting for a database that is not there yet."""
+    pause = 0.2
+    while True:
+        try:
+            return engine.register(graph, by=SYSTEM)
+        except Unavailable as error:
+            log.warning("waiting_for_database", error=error.detail)
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _connect_signals(runtimes: Runtimes) -> None:
+    @signals.worker_ready.connect(weak=False)
+    def _ready(**_: object) -> None:
+        log.info("ready")
+        mark_ready()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _stopping(**_: object) -> None:
+        runtimes.stop()
+
+    @signals.setup_logging.connect(weak=False)
+    def _keep_our_logging(**_: object) -> None:
+        """Celery leaves logging alone where this signal has a receiver."""
