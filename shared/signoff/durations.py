@@ -9,6 +9,7 @@ import isodate
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_MAX_LENGTH = 100
 MAX_DURATION_MS = 10 * 366 * 86_400_000
 """Ten years: longer is a typing error, and dates beyond it leave the calendar."""
 
@@ -19,6 +20,8 @@ def parse_duration(text: str) -> int:
     Years and months are refused because they have no fixed length. Raises ValueError with the accepted forms.
     """
     wanted = text.strip()
+    if len(wanted) > _MAX_LENGTH:
+        raise ValueError(f"{text[:40]!r}… is out of range; a duration is between 0 and 10 years")
     if wanted.upper().startswith("P"):
         total = _parse_iso(wanted)
     else:

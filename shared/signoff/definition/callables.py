@@ -6,7 +6,8 @@ Workers run user code through here; nothing in this module touches a database, a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType
@@ -14,7 +15,7 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError
 
 from signoff.canonical import Json
 from signoff.definition.context import Feedback, RunContext
@@ -110,12 +111,11 @@ def load_argument(annotation: Any, value: Json, *, where: str = "the input") -> 
     """A JSON value as the annotated type; as it is without an annotation. Raises StepError `input_invalid`."""
     if annotation is MISSING or annotation is Any:
         return value
-    broken = json_fault(value)
-    if broken is not None:
-        raise StepError(f"{where} is not JSON: {broken[0] or 'it'} {broken[1]}", code="input_invalid")
     try:
         # JSON rules, not Python's: a strict model takes a date as a string here and nowhere else.
         return _adapter(annotation).validate_json(orjson.dumps(value))
+    except TypeError as error:  # orjson's: what was read from storage is JSON, what a test passes may not be
+        raise StepError(f"{where} is not JSON: {error}", code="input_invalid") from error
     except ValidationError as error:
         raise StepError(f"{where} does not fit {_name(annotation)}: {_say(error)}", code="input_invalid") from error
 
@@ -127,21 +127,42 @@ def dump_result(annotation: Any, value: Any, *, where: str = "the output") -> Js
     beyond 2^53 - 1, keys that are not strings, lone surrogates, nesting deeper than 64.
     """
     try:
-        if annotation is MISSING:
-            found = to_jsonable_python(value, by_alias=True)
-        else:
-            adapter = _adapter(annotation)
-            checked = adapter.validate_python(value)
-            found = adapter.dump_python(checked, mode="json", by_alias=True, warnings="error")
+        adapter = _adapter(Any if annotation is MISSING else annotation)
+        checked = adapter.validate_python(value)
+        found = adapter.dump_python(checked, mode="json", by_alias=True, warnings="error")
+        # Where a type says Any, pydantic makes null of NaN: what was lost shows in the Python form.
+        lost = _not_finite(adapter.dump_python(checked, by_alias=True)) if _has_null(found) else None
     except ValidationError as error:
         raise StepError(f"{where} does not fit {_name(annotation)}: {_say(error)}", code="output_invalid") from error
     except (PydanticSerializationError, ValueError, RecursionError, TypeError) as error:
         reason = str(error).splitlines()[0][:_MAX_MESSAGE] if str(error) else type(error).__name__
         raise StepError(f"{where} has no JSON form: {reason}", code="output_invalid") from error
-    broken = json_fault(found) or _key_fault(value)
+    broken = json_fault(found) or lost or _key_fault(value)
     if broken is not None:
         raise StepError(f"{where} is not JSON: {broken[0] or 'it'} {broken[1]}", code="output_invalid")
     return found
+
+
+def _has_null(value: Json) -> bool:
+    if isinstance(value, dict):
+        return any(_has_null(inner) for inner in value.values())
+    return any(_has_null(inner) for inner in value) if isinstance(value, list) else value is None
+
+
+def _not_finite(value: Any) -> tuple[str, str] | None:
+    """Where a number is NaN or infinite, in a value as Python holds it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "", f"is {value}, which JSON cannot hold"
+    inside: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, Mapping):
+        inside = ((str(key), inner) for key, inner in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inside = enumerate(value)
+    for part, inner in inside:
+        found = _not_finite(inner)
+        if found is not None:
+            return pointer((part,)) + found[0], found[1]
+    return None
 
 
 def _key_fault(value: Any) -> tuple[str, str] | None:

@@ -92,22 +92,25 @@ class Work:
     fault: str | None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def tokens(source: str) -> tuple[Token, ...]:
     """The tokens of `source`. Never fails: what is not CEL is for the compiler to refuse."""
-    out: list[Token] = []
+    return tuple(scan(source))
+
+
+def scan(source: str, start: int = 0) -> Iterator[Token]:
+    """The tokens of `source` from `start` on, one at a time."""
     depth = 0
-    for found in _TOKEN.finditer(source):
+    for found in _TOKEN.finditer(source, start):
         kind = found.lastgroup
         text = found.group()
         if kind == "space":
             continue
         if kind == "op" and text in ")]}":
             depth = max(0, depth - 1)
-        out.append(Token(kind or "op", text, found.start(), found.end(), depth))  # type: ignore[arg-type]
+        yield Token(kind or "op", text, found.start(), found.end(), depth)  # type: ignore[arg-type]
         if kind == "op" and text in "([{":
             depth += 1
-    return tuple(out)
 
 
 def disjuncts(source: str) -> list[str]:

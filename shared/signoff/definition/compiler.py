@@ -60,6 +60,9 @@ class _Compiler:
             self.faults.add(
                 "E116", self.where, "description is no text, or too long", f"write at most {MAX_DESCRIPTION} characters"
             )
+        if not isinstance(items, (list, tuple)):
+            self.faults.add("E125", self.where, "is no list of steps and gates", "write Workflow(name, [...])")
+            items = ()
         lines = lay_out(items, self.where, self.faults)
         for line in lines:
             for entry in line.entries:
@@ -68,7 +71,8 @@ class _Compiler:
         self.input = self._input_schema(given_input, lines[0])
         for line in lines:
             self._compile_line(line)
-        self.faults.raise_errors()
+        if not lines[0].entries:
+            self.faults.raise_errors()
         graph = Graph(
             workflow=self.name,
             start=lines[0].entries[0].name,
@@ -76,8 +80,8 @@ class _Compiler:
             input_schema=self.input,
             description=description,
         )
-        self._check_size(graph)
         self.faults.extend(check_graph(graph))
+        self._check_size(graph)
         self.faults.raise_errors()
         steps = {name: step.definition for name, step in self.steps.items()}
         return Compiled(graph=graph, warnings=self.faults.warnings, steps=steps)
@@ -191,7 +195,6 @@ class _Compiler:
                 self.faults.add(
                     "E125", self.where, f"compiles to {size} bytes; {MAX_GRAPH_BYTES} are allowed", "split it"
                 )
-        self.faults.raise_errors()
 
 
 def _routes(entry: Entry, options: Sequence[str]) -> dict[str, Target]:

@@ -78,6 +78,10 @@ class DefinitionError(SignoffError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+MAX_FAULTS = 100
+"""A definition with more is given back with these: finding the rest would only take time."""
+
+
 class FaultLog:
     """Collects faults and warnings while a definition is read, so that one pass finds them all."""
 
@@ -85,11 +89,16 @@ class FaultLog:
         self._found: list[Fault] = []
 
     def add(self, code: str, where: str, what: str, fix: str = "") -> None:
-        """Note one; a code that starts with W is a warning. The same one twice is noted once."""
+        """Note one; a code that starts with W is a warning. The same one twice is noted once.
+
+        Raises DefinitionError when there are `MAX_FAULTS`.
+        """
         severity: Severity = "warning" if code.startswith("W") else "error"
         fault = Fault(code=code, where=where, what=what, fix=fix, severity=severity)
         if fault not in self._found:
             self._found.append(fault)
+        if len(self.errors) >= MAX_FAULTS:
+            self.raise_errors()
 
     def extend(self, faults: Iterable[Fault]) -> None:
         for fault in faults:

@@ -21,7 +21,7 @@ MAX_DEPTH = 64
 DECIMAL = "decimal"
 """The `format` of a JSON string that holds a decimal number."""
 
-DECIMAL_PATTERN = re.compile(r"[+-]?(?:\d{1,100}(?:\.\d{0,100})?|\.\d{1,100})(?:[eE][+-]?\d{1,3})?")
+DECIMAL_PATTERN = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})(?:[eE][+-]?[0-9]{1,3})?")
 _OPENING = ("allOf", "if", "patternProperties", "dependentSchemas", "not")
 _MAX_REFS = 32
 _MAX_COMPARED_DEPTH = 8
@@ -140,6 +140,8 @@ def title_of(schema: Any, root: Schema | None = None) -> str:
 
 def json_fault(value: Any, limit: int = MAX_DEPTH) -> tuple[str, str] | None:
     """Where and why `value` is not JSON that survives storage: `("/a/0", "is NaN")`; None when it is."""
+    if _holds(value, limit):
+        return None
     stack: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     while stack:
         item, path = stack.pop()
@@ -158,6 +160,27 @@ def json_fault(value: Any, limit: int = MAX_DEPTH) -> tuple[str, str] | None:
         elif isinstance(item, list):
             stack.extend((inner, (*path, at)) for at, inner in enumerate(item))
     return None
+
+
+def _holds(value: Any, depth: int) -> bool:
+    """The quick yes that nearly every value gets; False only means that it takes a closer look."""
+    kind = type(value)
+    if kind is str:
+        return _UNWRITABLE.search(value) is None
+    if value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
+    if kind is float:
+        return math.isfinite(value)
+    if depth <= 0:
+        return False
+    if kind is dict:
+        return all(
+            type(key) is str and _UNWRITABLE.search(key) is None and _holds(inner, depth - 1)
+            for key, inner in value.items()
+        )
+    return kind is list and all(_holds(inner, depth - 1) for inner in value)
 
 
 def _scalar_fault(item: Any) -> str | None:

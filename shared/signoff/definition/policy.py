@@ -19,17 +19,18 @@ from uuid import UUID
 import orjson
 
 from signoff.canonical import Json
+from signoff.definition.cel_faults import ExpressionFault
 from signoff.definition.cel_text import disjuncts
 from signoff.definition.conditions import (
     PAYLOAD,
     Expression,
-    ExpressionFault,
     Outcome,
     Scope,
     compile_expression,
 )
 from signoff.definition.fields import ROUND_ROBIN, USER_PREFIX, is_reviewer, split_path
 from signoff.definition.graph import GateNode, Graph, Rung
+from signoff.definition.json_types import json_fault
 from signoff.definition.templates import Template, compile_template, is_missing, look_up, show
 from signoff.durations import MAX_DURATION_MS, parse_duration
 
@@ -276,14 +277,9 @@ def _shown(value: Any) -> Json:
 
 
 def _is_long(value: Any) -> bool:
-    if len(value) > _MAX_NAMES:
+    if len(value) > _MAX_NAMES or json_fault(value) is not None:
         return True
-    try:
-        text = orjson.dumps(value)
-    except (TypeError, ValueError):
-        return True
-    # What orjson wrote as null was NaN: such a value is described and not kept.
-    return len(text) > 2 * _MAX_SHOWN or orjson.loads(text) != value
+    return len(orjson.dumps(value)) > 2 * _MAX_SHOWN
 
 
 def _with_values(source: str, values: Mapping[str, Json]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -25,10 +25,11 @@ from signoff.definition.json_types import (
     compatible,
     is_decimal,
     json_fault,
-    lookup,
     parse_decimal,
     pointer,
 )
+from signoff.definition.patterns import matches
+from signoff.definition.schema_checks import MAX_SCHEMA_BYTES, check_schema
 from signoff.errors import FieldError
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_schema", "compatible", "schema_of", "validate"]
 
-MAX_SCHEMA_BYTES = 64 * 1024
-MAX_PATTERN = 500
-MAX_ALTERNATIVES = 2_000
-"""Sub-schemas that one value may have to be checked against at one place, references followed."""
-MAX_REFS_FOLLOWED = 100_000
+MAX_REFS_FOLLOWED = 50_000
 """References followed in one validation; only a schema that multiplies itself comes near."""
 _MAX_MESSAGE = 300
 _DECIMAL_FIX = 'a decimal travels as a JSON string, e.g. "640"'
@@ -87,7 +84,7 @@ def validate(schema: Schema | None, value: Json, *, limit: int = 20) -> list[Fie
         return [FieldError(path=broken[0], message=broken[1])]
     if not schema:
         return []
-    validator = _validator(canonical(schema))
+    validator = _validator(_text(schema))
     reset = _refs_left.set(MAX_REFS_FOLLOWED)
     found: dict[tuple[str, str], FieldError] = {}
     try:
@@ -103,116 +100,19 @@ def validate(schema: Schema | None, value: Json, *, limit: int = 20) -> list[Fie
     return list(found.values())[:limit]
 
 
-def check_schema(schema: Any) -> list[str]:
-    """Why a schema that a person wrote can't be used; empty when it can.
-
-    Refused are what is not JSON Schema (Draft 2020-12), what is too large, references that leave the document or
-    run in circles, and patterns that are not RE2 (which has no lookaround and no worst case).
-    """
-    if not isinstance(schema, Mapping):
-        return ["it is not a mapping"]
-    broken = json_fault(schema)
-    if broken is not None:
-        return [f"{broken[0]} {broken[1]}"]
-    size = len(canonical(schema))
-    if size > MAX_SCHEMA_BYTES:
-        return [f"it has {size} bytes; at most {MAX_SCHEMA_BYTES} are read"]
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    error = best_match(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
-    if error is not None:
-        return [f"{pointer(list(error.absolute_path))} {error.message[:_MAX_MESSAGE]}".strip()]
-    found = list(_unusable(schema, schema, ()))
-    if not found:
-        work = _alternatives(schema, schema, {}, frozenset())
-        if work is None:
-            found.append("a $ref leads back to itself")
-        elif work > MAX_ALTERNATIVES:
-            found.append(f"one value would be checked against more than {MAX_ALTERNATIVES} alternatives")
-    return found
-
-
-def _unusable(schema: Any, root: Any, path: tuple[str | int, ...]) -> Iterator[str]:
-    if isinstance(schema, list):
-        for at, item in enumerate(schema):
-            yield from _unusable(item, root, (*path, at))
-        return
-    if not isinstance(schema, Mapping):
-        return
-    place = pointer(path) or "/"
-    for key, inner in schema.items():
-        match key, inner:
-            case "$ref", str() if not (inner == "#" or inner.startswith("#/")):
-                yield f"{place} refers to {inner!r}; only references like '#/$defs/Name' are followed"
-            case "$ref", str() if not isinstance(lookup(root, inner), (Mapping, bool)):
-                yield f"{place} refers to {inner!r}, which is not there"
-            case "pattern", str():
-                yield from (f"{place} {fault}" for fault in _pattern_faults(inner))
-            case (
-                ("$dynamicRef" | "$dynamicAnchor" | "$anchor" | "$id" | "$vocabulary" | "patternProperties"),
-                _,
-            ):
-                yield f"{place} uses {key}, which is not supported"
-            case (("const" | "enum" | "default" | "examples"), _):
-                pass
-            case (("properties" | "$defs" | "definitions" | "dependentSchemas"), Mapping()):
-                for name, sub in inner.items():
-                    yield from _unusable(sub, root, (*path, key, name))
-            case _:
-                yield from _unusable(inner, root, (*path, key))
-
-
-def _pattern_faults(pattern: str) -> Iterator[str]:
-    if len(pattern) > MAX_PATTERN:
-        yield f"has a pattern of {len(pattern)} characters; {MAX_PATTERN} are allowed"
-    elif _matches(pattern, "") is None:
-        yield f"has the pattern {pattern[:80]!r}, which RE2 cannot read (it has no lookaround, no back-references)"
-
-
-def _alternatives(schema: Any, root: Any, known: dict[int, int], open_: frozenset[int]) -> int | None:
-    """How many sub-schemas one value meets at one place; None when that never ends."""
-    if not isinstance(schema, Mapping):
-        return 1
-    if id(schema) in known:
-        return known[id(schema)]
-    if id(schema) in open_:
-        return None
-    inside = [schema[key] for key in ("not", "if", "then", "else") if key in schema]
-    for key in ("allOf", "anyOf", "oneOf"):
-        inside += schema.get(key, [])
-    inside += list(schema.get("dependentSchemas", {}).values())
-    if "$ref" in schema:
-        inside.append(lookup(root, schema["$ref"]))
-    total = 1
-    for each in inside:
-        count = _alternatives(each, root, known, open_ | {id(schema)})
-        if count is None:
-            return None
-        total += count
-    known[id(schema)] = total
-    # Sub-schemas for deeper values each start their own count; every one has to be finite.
-    deeper = [each for key in ("properties", "$defs", "definitions") for each in schema.get(key, {}).values()]
-    deeper += schema.get("prefixItems", [])
-    deeper += [
-        schema[key]
-        for key in ("items", "additionalProperties", "contains", "propertyNames", "unevaluatedProperties")
-        if key in schema
-    ]
-    for each in deeper:
-        count = _alternatives(each, root, known, frozenset())
-        if count is None:
-            return None
-        if count > MAX_ALTERNATIVES:
-            total = count
-    return total
-
-
 # The validator --------------------------------------------------------------------------------------------------
 
 
 class _TooMuchWork(Exception):  # never leaves this module
     pass
+
+
+def _text(schema: Schema) -> bytes:
+    """The key of the cache. The order of fields is kept for the messages; canonical bytes would sort them."""
+    try:
+        return orjson.dumps(schema)
+    except TypeError:  # an integer beyond 64 bits
+        return canonical(schema)
 
 
 @lru_cache(maxsize=256)
@@ -283,7 +183,8 @@ def _check_digits(keyword: str, _: Any, bound: Any, instance: Any, __: Any) -> I
 
 
 def _check_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
-    if isinstance(instance, str) and not _matches(pattern, instance):
+    # A pattern that RE2 cannot read comes from a model with Python's own engine; the worker checks that one.
+    if isinstance(instance, str) and matches(pattern, instance) is False:
         yield _error(f"{_short(instance)} does not match the pattern {pattern[:80]!r}")
 
 
@@ -293,7 +194,7 @@ def _check_additional(validator: Any, wanted: Any, instance: Any, schema: Mappin
     known = schema.get("properties", {})
     patterns = list(schema.get("patternProperties", {}))
     for name in instance:
-        if name in known or any(_matches(pattern, name) for pattern in patterns):
+        if name in known or any(matches(pattern, name) for pattern in patterns):
             continue
         if wanted is False:
             error = _error("is not a known field")
@@ -301,25 +202,6 @@ def _check_additional(validator: Any, wanted: Any, instance: Any, schema: Mappin
             yield error
         elif isinstance(wanted, Mapping):
             yield from validator.descend(instance[name], wanted, path=name)
-
-
-@cache
-def _pattern_program() -> Any:
-    from cel_expr_python import cel
-
-    variables = {"text": cel.Type.STRING, "pattern": cel.Type.STRING}
-    return cel.NewEnv(variables=variables).compile("text.matches(pattern)")
-
-
-def _matches(pattern: str, text: str) -> bool | None:
-    """Whether `pattern` is found in `text`, in time linear in it (RE2, by way of CEL); None for a bad pattern."""
-    from cel_expr_python import cel
-
-    try:
-        found = _pattern_program().eval(data={"text": text, "pattern": pattern})
-    except RuntimeError:
-        return None
-    return bool(found.value()) if found.type() == cel.Type.BOOL else None
 
 
 # Messages ---------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class StepDef:
     @property
     def takes_names(self) -> tuple[str, ...] | None:
         """The names of its keyword-only parameters, None when they are unknown."""
-        if self.takes is not None or self.signature is None:
+        if self.signature is None:
             return self.takes
         return tuple(parameter.name for parameter in self.signature.keywords)
 

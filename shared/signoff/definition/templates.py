@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from signoff.canonical import Json
-from signoff.definition.cel_text import field_path, tokens
-from signoff.definition.conditions import PAYLOAD, Expression, ExpressionFault, Scope, compile_expression
+from signoff.definition.cel_faults import ExpressionFault
+from signoff.definition.cel_text import field_path, scan
+from signoff.definition.conditions import PAYLOAD, Expression, Scope, compile_expression
 from signoff.durations import format_duration
 
 MAX_VALUE = 200
@@ -91,8 +92,6 @@ def compile_template(source: str, scope: Scope) -> Template:
             pieces.append(text)
     if faults:
         raise ExpressionFault.joined(faults)
-    if sum(1 for piece in pieces if not isinstance(piece, str)) > MAX_PARTS:
-        raise ExpressionFault("E116", f"has more than {MAX_PARTS} expressions", "compute the text in a step")
     return Template(source=source, pieces=tuple(pieces))
 
 
@@ -102,7 +101,7 @@ def is_template(source: str) -> bool:
 
 
 def split(source: str) -> list[tuple[bool, str]]:
-    """Texts (False) and expressions (True) in turn. Raises ExpressionFault E107 for braces that don't match."""
+    """Texts (False) and expressions (True) in turn. Raises ExpressionFault for unmatched braces."""
     out: list[tuple[bool, str]] = []
     text: list[str] = []
     at = 0
@@ -122,6 +121,8 @@ def split(source: str) -> list[tuple[bool, str]]:
                     "write {{ for a plain brace",
                 )
             out += [(False, "".join(text)), (True, source[at + 1 : end])]
+            if len(out) > 2 * MAX_PARTS:
+                raise ExpressionFault("E116", f"has more than {MAX_PARTS} expressions", "compute the text in a step")
             text = []
             at = end + 1
         else:
@@ -133,9 +134,9 @@ def split(source: str) -> list[tuple[bool, str]]:
 
 def _closing(source: str, opening: int) -> int | None:
     """Where the brace opened at `opening` closes; braces inside of CEL texts and maps are not it."""
-    for token in tokens(source[opening:]):
+    for token in scan(source, opening):
         if token.kind == "op" and token.text == "}" and token.depth == 0:
-            return opening + token.start
+            return token.start
     return None
 
 
