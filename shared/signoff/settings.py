@@ -1,6 +1,7 @@
 """Every setting, with its unit and bounds. All are read from `SIGNOFF_*` environment variables.
 
-Only the entry points (API, worker, beat, command line) build a `Settings`; everything else is handed what it needs.
+Only the entry points (API, worker, beat, command line) build a `Settings`; everything else is handed what it
+needs.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Settings(BaseSettings):
     """What a Signoff process is told from outside.
 
-    `database_url` is a SQLAlchemy or libpq URL of PostgreSQL 14 or later; `broker_url` a Celery URL of a server that
-    speaks the Redis protocol or of RabbitMQ. `modules` are the Python modules and YAML files that hold workflows;
-    only workers and `signoff deploy` import them.
+    `database_url` is a SQLAlchemy or libpq URL of PostgreSQL 14 or later; `broker_url` a Celery URL of a
+    server that speaks the Redis protocol or of RabbitMQ. `modules` are the Python modules and YAML files that
+    hold workflows; only workers and `signoff deploy` import them.
     """
 
     model_config = SettingsConfigDict(env_prefix="SIGNOFF_", extra="ignore", frozen=True)
@@ -42,6 +43,8 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8400, ge=0, le=65535)
     api_workers: int = Field(default=2, ge=1, le=64)
     api_threads: int = Field(default=8, ge=1, le=256)
+    api_read_seconds: float = Field(default=15.0, ge=0.5, le=600, description="time to send one whole request")
+    api_write_seconds: float = Field(default=30.0, ge=0.5, le=600, description="time to take one piece of an answer")
 
     pool_size: int = Field(default=10, ge=1, le=200, description="database connections a process keeps")
     pool_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="wait for a free connection")

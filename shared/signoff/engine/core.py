@@ -15,7 +15,7 @@ from signoff.model import RunState, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
 from signoff.store.rows import RunRow
-from signoff.store.runs import Lease, load_values, lock_run, save
+from signoff.store.runs import Lease, load_events, load_values, lock_run, save
 from signoff.store.versions import VersionCache
 from signoff.transitions import runs
 from signoff.transitions.fold import Fold
@@ -47,7 +47,13 @@ class Core:
             return None
         row, now = found
         graph = self.versions.graph(cursor, row.state.workflow, row.state.version)
-        fold = Fold(graph, row.state, run_id=run_id, now=now)
+        fold = Fold(
+            graph,
+            row.state,
+            run_id=run_id,
+            now=now,
+            history=lambda: [stored.event for stored in load_events(cursor, run_id)],
+        )
         return Locked(row=row, fold=fold, now=now)
 
     def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:

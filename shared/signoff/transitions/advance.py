@@ -38,6 +38,22 @@ def candidates_of(rules: GateRules, payload: Json) -> Candidates:
     return Candidates(users=users, groups=groups)
 
 
+def reviewers_changed(rules: GateRules, task: HumanTask, payload: Json) -> dict[str, Any] | None:
+    """What a new revision says of its candidates where the gate asks others for `payload` than for what was shown.
+
+    None where it asks the same people: then those who were added or asked instead meanwhile stay.
+    """
+    asked = candidates_of(rules, payload)
+    if asked == candidates_of(rules, task.payload):
+        return None
+    return {"candidates": asked.to_json(), "alarm": alarm_of(asked)}
+
+
+def alarm_of(candidates: Candidates) -> str | None:
+    """What is wrong with a human task that nobody may decide; None when somebody may."""
+    return None if candidates.users or candidates.groups else "reviewers names nobody"
+
+
 def fail(fold: Fold, code: str, message: str, *, step: str | None = None, attempt: int | None = None) -> None:
     """End the run as failed."""
     fold.emit(EventType.RUN_FAILED, {"code": code, "message": message, "step": step, "attempt": attempt})
@@ -65,7 +81,7 @@ def _end(fold: Fold) -> None:
 def _was_refused(fold: Fold) -> bool:
     """Whether the run ends right at a gate that said no."""
     node = fold.graph.nodes.get(fold.state.node or "")
-    return isinstance(node, GateNode) and fold.state.outcome == REJECTED
+    return isinstance(node, GateNode) and node.mode == "before" and fold.state.outcome == REJECTED
 
 
 def _reach(fold: Fold, gate: GateNode, new_id: NewId) -> None:
@@ -96,7 +112,6 @@ def _reach(fold: Fold, gate: GateNode, new_id: NewId) -> None:
 def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id: NewId) -> None:
     payload = fold.state.value
     candidates = candidates_of(rules, payload)
-    nobody = not candidates.users and not candidates.groups
     fold.emit(
         EventType.GATE_OPENED,
         {
@@ -111,7 +126,7 @@ def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id
             "sampled": verdict.sampled,
             "error": verdict.error,
             "candidates": candidates.to_json(),
-            "alarm": "reviewers names nobody" if nobody else None,
+            "alarm": alarm_of(candidates),
             "assignee": rules.assignee(payload),
             "due_ms": rules.due_ms(payload),
         },
@@ -135,5 +150,6 @@ def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:
             "due_ms": rules.due_ms(payload),
             "restarted": True,
             "carried": [],
-        },
+        }
+        | (reviewers_changed(rules, task, payload) or {}),
     )

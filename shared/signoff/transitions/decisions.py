@@ -24,9 +24,9 @@ from signoff.model import (
     TaskState,
     format_time,
 )
-from signoff.transitions.advance import NewId, advance
+from signoff.transitions.advance import NewId, advance, reviewers_changed
 from signoff.transitions.edits import edited_payload, reject_bad_form
-from signoff.transitions.fold import Fold, route
+from signoff.transitions.fold import Fold, route, values_received
 from signoff.transitions.human_task_events import WITHDRAW
 
 
@@ -58,6 +58,8 @@ class Conclusion:
 
 def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decision | None:
     """The decision this request repeats: the same person, the same words, of the same revision."""
+    if request.payload_sha256 is None and request.revision is None:
+        return None
     for decision in task.decisions:
         if (
             decision.actor.id == actor.id
@@ -86,11 +88,12 @@ def decide(
     _expect_same_view(task, request)
     reject_bad_form(gate, request)
     edited = edited_payload(gate, task, request.decision, request.patch)
-    recorded = _record(fold, gate, task, request, actor=actor, new_id=new_id)
+    revises = edited is not None and _needs_others(fold, gate, task, edited, request.patch)
+    recorded = _record(fold, gate, task, request, revises=revises, actor=actor, new_id=new_id)
     task = fold.state.human_tasks[task.id]
-    if edited is not None and gate.approvals > 1 and not _only_form(gate, request.patch):
+    if revises:
         _revise(fold, gate, task, edited, recorded)
-        task = fold.state.human_tasks[task.id]
+        return recorded, None
     if gate.grace_ms or not _is_satisfied(gate, task, request.decision):
         return recorded, None
     conclusion = conclusion_of(gate, task, option=request.decision)
@@ -167,6 +170,11 @@ def conclude(fold: Fold, gate: GateNode, task: HumanTask, conclusion: Conclusion
             "output_sha256": sha256_hex(conclusion.output),
             "edited": list(conclusion.edited),
         }
+    if conclusion.option == "request_changes" and gate.changes_to is not None:
+        # The step that drafts again gets what it got before, not the draft that was refused.
+        received = values_received(fold.graph, fold.run_id, fold.history())
+        if gate.changes_to in received:
+            data["value"] = received[gate.changes_to]
     entry = compensation_entry(gate, conclusion)
     if entry is not None:
         data |= {"compensation_run_id": str(new_id()), "compensation_entry": entry}
@@ -207,7 +215,11 @@ def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
     if task.pending is not None:
         raise Conflict("the gate is decided and its grace runs", winner=winner(task), code="already_decided")
     if any(decision.actor.id == actor.id for decision in task.current_decisions):
-        raise Conflict("you have already decided on this revision", winner=winner(task), code="already_voted")
+        raise Conflict(
+            "you have already decided on this revision",
+            code="already_voted",
+            fix="another candidate has to decide now",
+        )
     if task.not_before is not None and fold.now < task.not_before:
         raise Conflict(f"this gate takes no decision before {format_time(task.not_before)}", code="too_early")
 
@@ -219,7 +231,14 @@ def _expect_same_view(task: HumanTask, request: DecisionRequest) -> None:
 
 
 def _only_form(gate: GateNode, patch: Json | None) -> bool:
-    return isinstance(patch, dict) and set(patch) <= {gate.name}
+    return gate.form is not None and isinstance(patch, dict) and set(patch) <= {gate.name}
+
+
+def _needs_others(fold: Fold, gate: GateNode, task: HumanTask, edited: Json, patch: Json | None) -> bool:
+    """Whether an edit has to be shown again before it can stand: others have to agree, or others are to be asked."""
+    if _only_form(gate, patch):
+        return False
+    return gate.approvals > 1 or reviewers_changed(rules_for(fold.graph, gate.name), task, edited) is not None
 
 
 def _is_satisfied(gate: GateNode, task: HumanTask, option: str, *, extra: int = 0) -> bool:
@@ -231,11 +250,17 @@ def _is_satisfied(gate: GateNode, task: HumanTask, option: str, *, extra: int = 
 
 
 def _record(
-    fold: Fold, gate: GateNode, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId
+    fold: Fold,
+    gate: GateNode,
+    task: HumanTask,
+    request: DecisionRequest,
+    *,
+    revises: bool,
+    actor: Actor,
+    new_id: NewId,
 ) -> Decision:
-    revises = request.patch is not None and gate.approvals > 1 and not _only_form(gate, request.patch)
-    # An edit voids what others approved, so the decision that makes it stands alone on the new revision.
-    satisfied = gate.approvals == 1 if revises else _is_satisfied(gate, task, request.decision, extra=1)
+    # An edit that is shown again voids what others approved, and one voice alone is never enough for it.
+    satisfied = not revises and _is_satisfied(gate, task, request.decision, extra=1)
     data = {
         "decision_id": str(new_id()),
         "human_task_id": str(task.id),
@@ -255,21 +280,25 @@ def _record(
 
 
 def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded: Decision) -> None:
-    """Show everybody the edited payload as the next revision; only the editor's own approval counts for it."""
+    """Show everybody the edited payload as the next revision.
+
+    The editor's own approval counts for it and no other; not even that one where others are to be asked now.
+    """
     rules = rules_for(fold.graph, gate.name)
-    fold.emit(
-        EventType.GATE_REVISED,
-        {
-            "gate": gate.name,
-            "human_task_id": str(task.id),
-            "revision": task.revision + 1,
-            "payload": payload,
-            "payload_sha256": sha256_hex(payload),
-            "title": rules.title(payload),
-            "why": f"{recorded.actor.name} edited the payload; it needs {gate.approvals} approvals as it is now",
-            "due_ms": None,
-            "restarted": False,
-            "carried": [recorded.id],
-        },
-        actor=recorded.actor,
-    )
+    data = {
+        "gate": gate.name,
+        "human_task_id": str(task.id),
+        "revision": task.revision + 1,
+        "payload": payload,
+        "payload_sha256": sha256_hex(payload),
+        "title": rules.title(payload),
+        "why": f"{recorded.actor.name} edited the payload; it needs {gate.approvals} approvals as it is now",
+        "due_ms": None,
+        "restarted": False,
+        "carried": [recorded.id],
+    }
+    others = reviewers_changed(rules, task, payload)
+    if others is not None:
+        data |= others | {"carried": []}
+        data["why"] = f"{recorded.actor.name} edited the payload, and as it is now others have to be asked"
+    fold.emit(EventType.GATE_REVISED, data, actor=recorded.actor)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from signoff.canonical import Json
+from signoff.definition.fields import split_path
 from signoff.definition.graph import GateNode
 from signoff.definition.schemas import validate
 from signoff.errors import FieldError, InvalidInput
@@ -73,11 +74,11 @@ def edited_payload(gate: GateNode, task: HumanTask, option: str, patch: Json | N
 
 def _not_editable(gate: GateNode, patch: Mapping[str, Any]) -> Iterator[FieldError]:
     allowed = ", ".join(gate.editable) or "none"
+    editable = [split_path(name) for name in gate.editable]
     for path in _leaves(patch):
-        dotted = ".".join(path)
         if gate.form is not None and path[0] == gate.name:
             continue
-        if not any(dotted == name or dotted.startswith(f"{name}.") for name in gate.editable):
+        if not any(path[: len(name)] == name for name in editable):
             pointer = "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
             yield FieldError(
                 path=f"/patch/{pointer}",

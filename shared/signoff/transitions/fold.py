@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from signoff.canonical import Json
 from signoff.definition.graph import End, GateNode, Goto, Graph, TakeOption, Target
 from signoff.model import (
     APPROVED,
+    CHANGES_REQUESTED,
     SYSTEM,
     Actor,
     Event,
@@ -51,17 +53,38 @@ def replay(graph: Graph, run_id: UUID, events: Iterable[Event]) -> RunState:
     return state
 
 
+def values_received(graph: Graph, run_id: UUID, history: Iterable[Event]) -> dict[str, Json]:
+    """What each node the run came by received last, in the order of the first visit."""
+    received: dict[str, Json] = {}
+    state: RunState | None = None
+    for event in history:
+        state = transition(graph, state, run_id, event)
+        if state.node is not None and state.ending is None:
+            received[state.node] = state.value
+    return received
+
+
 class Fold:
     """A batch of events on one run, each applied as it is added.
 
-    `now` is the database's clock, read under the run's lock; events of one batch share it.
+    `now` is the database's clock, read under the run's lock; events of one batch share it. `history` reads the log
+    before the batch, for the few commands that need more than the head.
     """
 
-    def __init__(self, graph: Graph, state: RunState | None, *, run_id: UUID, now: datetime) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        state: RunState | None,
+        *,
+        run_id: UUID,
+        now: datetime,
+        history: Callable[[], Iterable[Event]] = tuple,
+    ) -> None:
         self.graph = graph
         self.run_id = run_id
         self.now = now if state is None else max(now, state.updated_at)
         self.before = state
+        self.history = history
         self.events: list[Event] = []
         self._state = state
 
@@ -124,15 +147,15 @@ def _created(graph: Graph, run_id: UUID, event: Event) -> RunState:
 
 
 def _step_completed(graph: Graph, state: RunState, event: Event) -> RunState:
-    step = event.data["step"]
-    if state.status not in ACTIVE or state.node != step:
+    step = graph.nodes.get(event.data["step"])
+    if step is None or not _stands_at(state, step.name):
         return state
-    moved = arrive(state, after_node(graph.nodes[step].next))
-    return replace(moved, value=event.data["output"], outputs={**state.outputs, step: event.seq})
+    moved = arrive(state, after_node(step.next))
+    return replace(moved, value=event.data["output"], outputs={**state.outputs, step.name: event.seq})
 
 
 def _retry_scheduled(_graph: Graph, state: RunState, event: Event) -> RunState:
-    if state.status not in ACTIVE or state.node != event.data["step"]:
+    if not _stands_at(state, event.data["step"]):
         return state
     delay = event.data["delay_ms"]
     lost = event.data["code"] == "worker_lost"
@@ -146,8 +169,8 @@ def _retry_scheduled(_graph: Graph, state: RunState, event: Event) -> RunState:
 
 
 def _gate_passed(graph: Graph, state: RunState, event: Event) -> RunState:
-    gate = graph.gate(event.data["gate"])
-    if state.status not in ACTIVE or state.node != gate.name:
+    gate = graph.nodes.get(event.data["gate"])
+    if not isinstance(gate, GateNode) or not _stands_at(state, gate.name):
         return state
     moved = arrive(state, after_node(gate.next))
     if gate.mode == "after":
@@ -156,8 +179,8 @@ def _gate_passed(graph: Graph, state: RunState, event: Event) -> RunState:
 
 
 def _gate_opened(graph: Graph, state: RunState, event: Event) -> RunState:
-    gate = graph.gate(event.data["gate"])
-    if state.status not in ACTIVE or state.node != gate.name:
+    gate = graph.nodes.get(event.data["gate"])
+    if not isinstance(gate, GateNode) or not _stands_at(state, gate.name):
         return state
     opened = tasks.opened(gate, state.value, event)
     state = replace(state, human_tasks={**state.human_tasks, opened.id: opened})
@@ -168,7 +191,12 @@ def _gate_opened(graph: Graph, state: RunState, event: Event) -> RunState:
 
 def _gate_revised(graph: Graph, state: RunState, event: Event) -> RunState:
     task = state.human_tasks.get(UUID(event.data["human_task_id"]))
-    if task is None:
+    if task is None or not (task.state is TaskState.OPEN or task.outcome == CHANGES_REQUESTED):
+        return state
+    if task.mode == "after":
+        # The run has gone on; only what is shown beside it changes.
+        return _with(state, tasks.revised(graph.gate(task.gate), task, event.data.get("payload", task.payload), event))
+    if state.status.finished or state.node != task.gate:
         return state
     value = event.data.get("payload", state.value)
     revised = tasks.revised(graph.gate(task.gate), task, value, event)
@@ -189,22 +217,28 @@ def _on_human_task(change: Callable[[GateNode, HumanTask, Event], HumanTask]) ->
 
 def _gate_decided(graph: Graph, state: RunState, event: Event) -> RunState:
     task = state.human_tasks.get(UUID(event.data["human_task_id"]))
-    if task is None or task.state in (TaskState.COMPLETED, TaskState.CANCELED):
+    if task is None or task.state is not TaskState.OPEN:
         return state
     gate = graph.gate(task.gate)
-    state = _with(state, tasks.decided(task, event))
-    if gate.mode == "after" or state.status is not RunStatus.WAITING:
-        return state
     option = event.data["option"]
     target = gate.on_timeout if option is None else route(gate, option)
-    assert target is not None, "a gate is decided without an option only by its on_timeout"
+    if target is None:
+        # Only an on_timeout decides a gate without an option, and this gate has none.
+        return state
+    state = _with(state, tasks.decided(task, event))
+    if gate.mode == "after" or state.status is not RunStatus.WAITING or state.node != gate.name:
+        return state
     moved = arrive(state, target)
     if "output" in event.data:
         moved = replace(moved, value=event.data["output"], outputs={**state.outputs, gate.name: event.seq})
+    if "value" in event.data:
+        moved = replace(moved, value=event.data["value"])
     return replace(moved, outcome=event.data["outcome"], feedback=event.data.get("feedback"))
 
 
 def _run_completed(_graph: Graph, state: RunState, event: Event) -> RunState:
+    if state.ending != "completed":
+        return state
     ended = replace(
         state,
         status=RunStatus.COMPLETED,
@@ -216,6 +250,8 @@ def _run_completed(_graph: Graph, state: RunState, event: Event) -> RunState:
 
 
 def _run_failed(_graph: Graph, state: RunState, event: Event) -> RunState:
+    if state.status.finished:
+        return state
     return replace(
         state,
         status=RunStatus.FAILED,
@@ -223,10 +259,17 @@ def _run_failed(_graph: Graph, state: RunState, event: Event) -> RunState:
         error=RunError.from_json(event.data),
         finished_at=event.at,
         retry_at=None,
+        # What stopped the run has nothing left to decide; a review beside it has.
+        human_tasks={
+            key: tasks.canceled(task, event) if task.state is TaskState.OPEN and task.mode == "before" else task
+            for key, task in state.human_tasks.items()
+        },
     )
 
 
 def _run_canceled(_graph: Graph, state: RunState, event: Event) -> RunState:
+    if state.status.finished:
+        return state
     return replace(
         state,
         status=RunStatus.CANCELED,
@@ -242,11 +285,17 @@ def _run_canceled(_graph: Graph, state: RunState, event: Event) -> RunState:
 
 
 def _run_retried(graph: Graph, state: RunState, event: Event) -> RunState:
-    if state.status is not RunStatus.FAILED:
+    node = graph.nodes.get(event.data["from_step"])
+    if state.status is not RunStatus.FAILED or node is None:
         return state
-    moved = arrive(state, Goto(node=event.data["from_step"]))
-    moved = replace(moved, error=None, outcome=None, finished_at=None)
+    # What the gate before the failed step concluded still holds when the run goes on from there.
+    kept = state.outcome if node.name == state.node and node.kind == "step" else None
+    moved = replace(arrive(state, Goto(node=node.name)), error=None, outcome=kept, finished_at=None)
     return replace(moved, value=event.data["value"]) if "value" in event.data else moved
+
+
+def _stands_at(state: RunState, node: str) -> bool:
+    return state.status in ACTIVE and state.node == node
 
 
 def _unchanged(_graph: Graph, state: RunState, _event: Event) -> RunState:

@@ -82,6 +82,8 @@ def revised(gate: GateNode, task: HumanTask, value: Json, event: Event) -> Human
             for decision in task.decisions
         ),
     )
+    if "candidates" in data:
+        shown = replace(shown, candidates=Candidates.from_json(data["candidates"]))
     if data["restarted"]:
         shown = replace(shown, rung=0, revised_at=event.at, due_at=_later(event.at, data["due_ms"]))
     return _rescheduled(gate, shown)
@@ -148,15 +150,9 @@ def escalated(gate: GateNode, task: HumanTask, event: Event) -> HumanTask:
     return _rescheduled(gate, replace(task, rung=task.rung + 1))
 
 
-def timed_out(_gate: GateNode, task: HumanTask, event: Event) -> HumanTask:
-    return replace(
-        task,
-        state=TaskState.TIMED_OUT,
-        outcome="timed_out",
-        decided_by=DecidedBy.TIMEOUT,
-        completed_at=event.at,
-        wake_at=None,
-    )
+def timed_out(_gate: GateNode, task: HumanTask, _event: Event) -> HumanTask:
+    # What follows from it is in the event after this one, `gate.decided`.
+    return replace(task, wake_at=None)
 
 
 def canceled(task: HumanTask, event: Event) -> HumanTask:
@@ -167,7 +163,10 @@ def _withdrawn(gate: GateNode, task: HumanTask, decision_id: str) -> HumanTask:
     kept = tuple(
         replace(decision, withdrawn=True) if decision.id == decision_id else decision for decision in task.decisions
     )
-    return _rescheduled(gate, replace(task, decisions=kept, pending=None, release_at=None))
+    task = replace(task, decisions=kept)
+    if task.pending is not None and any(d.decision == task.pending for d in kept if d.id == decision_id):
+        task = replace(task, pending=None, release_at=None)
+    return task if task.pending is not None else _rescheduled(gate, task)
 
 
 def _rescheduled(gate: GateNode, task: HumanTask) -> HumanTask:

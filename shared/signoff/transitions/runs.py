@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from signoff.canonical import Json
-from signoff.definition.graph import Graph
+from signoff.definition.graph import Graph, StepNode
 from signoff.errors import Conflict, FieldError, InvalidInput
 from signoff.model import Actor, Event, EventType, RunState, RunStatus
 from signoff.transitions.advance import NewId, advance
-from signoff.transitions.fold import Fold, transition
+from signoff.transitions.fold import Fold, transition, values_received
 
 
 def create(
@@ -95,6 +95,7 @@ def retry(fold: Fold, *, from_step: str | None, history: Iterable[Event], actor:
         raise Conflict(f"only a failed run can be retried; this one is {state.status}", code="run_not_failed")
     data: dict[str, Any] = {"from_step": from_step or state.node}
     if from_step is not None and from_step != state.node:
+        history = list(history)
         received = values_received(fold.graph, fold.run_id, history)
         if from_step not in received:
             raise InvalidInput(
@@ -106,17 +107,39 @@ def retry(fold: Fold, *, from_step: str | None, history: Iterable[Event], actor:
                     )
                 ]
             )
+        repeated = _would_repeat(fold.graph, fold.run_id, history, from_step)
+        if repeated is not None:
+            raise Conflict(
+                f"step {repeated!r} is irreversible and has been done; from here it would be done again",
+                fix="go on from a step before its gate, so that a person is asked again",
+            )
         data["value"] = received[from_step]
     fold.emit(EventType.RUN_RETRIED, data, actor=actor)
     advance(fold, new_id)
 
 
-def values_received(graph: Graph, run_id: UUID, history: Iterable[Event]) -> dict[str, Json]:
-    """What each node the run came by received last, in the order of the first visit."""
-    received: dict[str, Json] = {}
+def _would_repeat(graph: Graph, run_id: UUID, history: Iterable[Event], from_step: str) -> str | None:
+    """The irreversible step that going on at `from_step` would execute again on an approval already used."""
+    done: set[str] = set()
     state: RunState | None = None
     for event in history:
         state = transition(graph, state, run_id, event)
-        if state.node is not None and state.ending is None:
-            received[state.node] = state.value
-    return received
+        if event.type is EventType.STEP_COMPLETED:
+            done.add(event.data["step"])
+        elif event.type in (EventType.GATE_PASSED, EventType.GATE_DECIDED) and state.node is not None:
+            # Whoever was asked has just allowed the steps from here to the next gate, once more if need be.
+            if graph.gate(event.data["gate"]).mode == "before":
+                done.difference_update(step.name for step in _until_gate(graph, state.node))
+    return next((step.name for step in _until_gate(graph, from_step) if step.irreversible and step.name in done), None)
+
+
+def _until_gate(graph: Graph, name: str) -> Iterator[StepNode]:
+    """The steps from `name` on that no gate in mode before stands in front of."""
+    following: str | None = name
+    while following is not None:
+        node = graph.nodes[following]
+        if isinstance(node, StepNode):
+            yield node
+        elif node.mode == "before":
+            return
+        following = node.next

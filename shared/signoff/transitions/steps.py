@@ -100,9 +100,14 @@ def _failure_data(step: str, attempt: int, failure: Failure) -> dict[str, Any]:
     }
     if failure.trace is not None:
         # The end of a trace names the place that raised.
-        data["trace"] = failure.trace[-MAX_TRACE:]
+        data["trace"] = _storable(failure.trace[-MAX_TRACE:])
     return data
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return _storable(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def _storable(text: str) -> str:
+    """Without the half characters that a message may hold (of a file's name, say) and that UTF-8 has no form for."""
+    return text.encode("utf-8", "replace").decode()
