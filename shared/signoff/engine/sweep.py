@@ -47,7 +47,7 @@ def sweep(core: Core) -> Swept:
         # A round that filled no batch has reached the end of what is due now.
         if max(resent, expired, woken) < batch:
             break
-    with core.database.transaction() as cursor:
+    with core.database.statement() as cursor:
         swept.keys_forgotten = forget_old(
             cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
         )
@@ -55,7 +55,7 @@ def sweep(core: Core) -> Swept:
 
 
 def _resend(core: Core, limit: int) -> int:
-    with core.database.transaction() as cursor:
+    with core.database.statement() as cursor:
         due = leases.take_due_messages(
             cursor,
             limit=limit,
@@ -67,13 +67,13 @@ def _resend(core: Core, limit: int) -> int:
 
 
 def _expire_leases(core: Core, limit: int) -> int:
-    with core.database.transaction() as cursor:
+    with core.database.statement() as cursor:
         run_ids = leases.expired_leases(cursor, limit=limit)
     return sum(_guarded(core, run_id, None) for run_id in run_ids)
 
 
 def _wake_human_tasks(core: Core, limit: int) -> int:
-    with core.database.transaction() as cursor:
+    with core.database.statement() as cursor:
         due = leases.due_human_tasks(cursor, limit=limit)
     return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due)
 

@@ -138,6 +138,33 @@ class Database:
             pooled.close()
 
     @contextmanager
+    def statement(self) -> Iterator[Cursor]:
+        """A psycopg cursor for one statement, which is its own transaction: one round trip instead of three.
+
+        Raises Unavailable as `transaction` does.
+        """
+        try:
+            pooled = self.engine.raw_connection()
+        except _UNAVAILABLE as error:
+            raise Unavailable("the database is not reachable") from error
+        connection: psycopg.Connection[Row] | None = None
+        try:
+            connection = pooled.driver_connection
+            assert connection is not None
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+        except BaseException as error:
+            if isinstance(error, _UNAVAILABLE):
+                pooled.invalidate(error)
+                raise Unavailable("the database went away or took too long") from error
+            raise
+        finally:
+            if connection is not None and not connection.closed:
+                connection.autocommit = False
+            pooled.close()
+
+    @contextmanager
     def query(self) -> Iterator[sa.Connection]:
         """A SQLAlchemy connection for reading. Raises Unavailable as `transaction` does."""
         try:

@@ -13,9 +13,14 @@ from uuid import UUID
 from signoff.store.database import Cursor
 from signoff.store.rows import RUN_COLUMNS, RunRow, run_from_row
 
+# Losing a claim in a crash of the database means that the step is run again, which at-least-once allows. So the wait
+# for the disk is left to the commits that record something; the setting ends with the statement's transaction.
+_LAZY = "(SELECT set_config('synchronous_commit', 'off', true)) AS lazy"
+
 _CLAIM = f"""
 UPDATE runs SET status = 'running', epoch = epoch + 1, worker = %(worker)s, resends = 0,
     due_at = clock_timestamp() + %(lease)s * interval '1 second'
+FROM {_LAZY}
 WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'queued'
 RETURNING {RUN_COLUMNS}
 """  # noqa: S608
@@ -28,12 +33,12 @@ def claim(cursor: Cursor, run_id: UUID, *, epoch: int, worker: str, lease_second
     return None if row is None else run_from_row(row, {})
 
 
-_RENEW = """
+_RENEW = f"""
 UPDATE runs SET due_at = clock_timestamp() + %(lease)s * interval '1 second'
-FROM unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS held (id, epoch)
+FROM unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS held (id, epoch), {_LAZY}
 WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'
 RETURNING runs.id
-"""
+"""  # noqa: S608
 
 
 def renew(cursor: Cursor, held: Sequence[tuple[UUID, int]], *, lease_seconds: float) -> set[UUID]:
