@@ -1,0 +1,54 @@
+"""`signoff db upgrade` and `signoff db status`."""
+
+from __future__ import annotations
+
+import typer
+
+from signoff.cli.options import AsJson
+from signoff.cli.output import Output
+
+_PANEL = "Operations"
+_group = typer.Typer(no_args_is_help=True, help="Migrate the database.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(_group, name="db", rich_help_panel=_PANEL)
+
+
+@_group.command()
+def upgrade(as_json: AsJson = False) -> None:
+    """Bring the database to this release's schema. Does nothing where it is there already."""
+    from signoff.cli.direct import load, reachable
+    from signoff.store import migrations
+
+    output = Output(as_json=as_json)
+    url = load().require_database_url()
+    with reachable():
+        before = migrations.revision(url)
+        migrations.upgrade(url)
+        after = migrations.revision(url)
+    if as_json:
+        output.json({"before": before, "revision": after})
+        return
+    output.line(f"at {after} already" if before == after else f"migrated from {before or 'empty'} to {after}")
+
+
+@_group.command()
+def status(as_json: AsJson = False) -> None:
+    """Say at which migration the database is. Exit code 1 when it is not the newest."""
+    from signoff.cli.direct import load, reachable
+    from signoff.store import migrations
+
+    output = Output(as_json=as_json)
+    with reachable():
+        found = migrations.revision(load().require_database_url())
+    newest = migrations.head()
+    if as_json:
+        output.json({"revision": found, "head": newest, "current": found == newest})
+    elif found == newest:
+        output.line(f"at {found}, the newest")
+    else:
+        output.line(f"at {found or 'nothing: it is empty'}; this release has {newest}")
+        output.note("bring it there: signoff db upgrade")
+    if found != newest:
+        raise typer.Exit(1)

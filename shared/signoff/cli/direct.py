@@ -1,0 +1,93 @@
+"""Straight to the database, without the API: for deployments, migrations and identities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from signoff.cli.target import dev_state
+from signoff.errors import Unavailable
+
+if TYPE_CHECKING:
+    from signoff.engine import Engine
+    from signoff.settings import Settings
+    from signoff.store.database import Database
+
+DATABASE_VARIABLE = "SIGNOFF_DATABASE_URL"
+BROKER_VARIABLE = "SIGNOFF_BROKER_URL"
+
+
+class NoPublisher:
+    """Sends nothing. What only reads, or registers versions, has nothing to send."""
+
+    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
+        """Leave it to the sweep."""
+
+    def ping(self) -> None:
+        """There is nothing to reach."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def development_environment() -> dict[str, str]:
+    """The servers of the running `signoff dev`, for the variables that are not set."""
+    state = dev_state()
+    if state is None:
+        return {}
+    found = {DATABASE_VARIABLE: state.database_url, BROKER_VARIABLE: state.broker_url}
+    return {name: value for name, value in found.items() if not os.environ.get(name)}
+
+
+def load() -> Settings:
+    """The settings, completed by the running `signoff dev`. Raises ConfigurationError."""
+    from pydantic import SecretStr
+
+    from signoff.settings import load_settings
+
+    settings = load_settings()
+    fields = {DATABASE_VARIABLE: "database_url", BROKER_VARIABLE: "broker_url"}
+    return settings.model_copy(
+        update={fields[name]: SecretStr(value) for name, value in development_environment().items()}
+    )
+
+
+@contextmanager
+def opened_database() -> Iterator[Database]:
+    """One connection to the database. Raises ConfigurationError, Unavailable."""
+    from signoff.store.database import Database
+
+    settings = load()
+    database = Database.connect(
+        settings.require_database_url(),
+        pool_size=1,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    )
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn what the database's driver raises while it can't be reached into Unavailable."""
+    from sqlalchemy import exc
+
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError) as error:
+        reason = str(error.orig or error).strip().splitlines()[0]
+        raise Unavailable(f"the database is not reachable: {reason}", fix="check $SIGNOFF_DATABASE_URL") from error
+
+
+@contextmanager
+def opened_engine() -> Iterator[Engine]:
+    """An engine that can do everything but send messages."""
+    from signoff.engine import Engine
+
+    with opened_database() as database:
+        yield Engine(database=database, publisher=NoPublisher(), settings=load())
