@@ -26,7 +26,7 @@ help:
 	@echo 'make test   the tests, against real servers'
 	@echo 'make check  ruff, format, mypy, import-linter'
 	@echo 'make bench  throughput and latency, beside a bare Celery chain'
-	@echo 'make lock   requirements.lock anew from pyproject.toml (needs uv)'
+	@echo 'make lock   requirements.lock and deploy/requirements.lock anew from pyproject.toml (needs uv)'
 	@echo 'make clean  remove .venv and caches; .signoff stays'
 
 dev: $(INSTALLED)
@@ -45,12 +45,15 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
-# Run by `uv`, because no other tool writes hashes for every platform at once. No index address gets into the file.
+# Run by `uv`, because no other tool writes hashes for every platform at once. No index address gets into the files.
+# The second is what the image installs: what runs, and hatchling to build it; it names the first one's versions.
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command 'make lock' --python-version $(MIN_PYTHON)
+
 lock:
 	@test -n "$(UV)" || { echo 'make lock needs uv on PATH' >&2; exit 1; }
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
-		--custom-compile-command 'make lock' --python-version $(MIN_PYTHON) --extra dev \
-		pyproject.toml --output-file requirements.lock $(ARGS)
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock $(ARGS)
+	echo hatchling | $(COMPILE) --constraints requirements.lock pyproject.toml - --output-file deploy/requirements.lock
 
 install: $(INSTALLED)
 

@@ -6,13 +6,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from prometheus_client import values
 
 from signoff.errors import ConfigurationError
 from signoff.settings import Settings, load_settings
+from signoff_api import wsgi
+from signoff_api.worker import worker_class
 
 GRACEFUL_SECONDS = 20
 KEEP_ALIVE_SECONDS = 5
@@ -20,11 +22,10 @@ _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Gunicorn with our settings; `create` builds the app in each worker, after the fork."""
+    """Gunicorn with our settings: modules are loaded before the fork, to share them, the app is built after."""
 
-    def __init__(self, settings: Settings, create: Callable[[Settings], Any]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._create = create
         super().__init__()
 
     def load_config(self) -> None:
@@ -32,14 +33,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._create(self._settings)
+        return wsgi.create(self._settings)
 
 
 def gunicorn_settings(settings: Settings) -> dict[str, Any]:
     """What gunicorn is told."""
     return {
         "bind": [f"{settings.api_host}:{settings.api_port}"],
-        "worker_class": "gthread",
+        "worker_class": worker_class(read_seconds=settings.api_read_seconds, write_seconds=settings.api_write_seconds),
         "workers": settings.api_workers,
         "threads": settings.api_threads,
         "graceful_timeout": GRACEFUL_SECONDS,
@@ -63,25 +64,24 @@ def main() -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error.code}: {error.detail}\n" + (f"  {error.fix}\n" if error.fix else ""))
         return 1
-    own_directory = _share_metrics(settings)
+    owner, own_directory = os.getpid(), share_metrics(settings)
     try:
-        # Imported now: after the metrics' directory is named, which is read only once, and before the fork,
-        # so that the workers share the modules instead of each loading them.
-        from signoff_api.wsgi import create
-
-        Server(settings, create).run()
+        Server(settings).run()
     finally:
-        if own_directory is not None:
+        # A worker that ends comes by here as well: gunicorn forks it from within `run`.
+        if own_directory is not None and os.getpid() == owner:
             shutil.rmtree(own_directory, ignore_errors=True)
     return 0
 
 
-def _share_metrics(settings: Settings) -> str | None:
+def share_metrics(settings: Settings) -> str | None:
     """Let several processes count together in a directory, which is theirs to remove unless it is None."""
     if settings.api_workers == 1 or _MULTIPROCESS in os.environ:
         return None
     made = tempfile.mkdtemp(prefix="signoff-metrics-")
     os.environ[_MULTIPROCESS] = made
+    # The client library reads the variable when it is loaded, which may have been before now.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     return made
 
 

@@ -18,6 +18,7 @@ from signoff_api.context import Wiring, wire
 from signoff_api.metrics import Metrics
 from signoff_api.openapi import describe
 from signoff_api.probes import Probe
+from signoff_api.requests import discard_body
 from signoff_api.routing import Routes, mount
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ _CLOSED = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-act
 def create_app(engine: Engine, settings: Settings) -> Flask:
     """The API on this engine. Opens no connection; build it after a fork."""
     app = Flask("signoff_api", root_path=docs.ROOT, static_folder=None, template_folder="templates")
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A path with a slash too many is another path; a redirect would lose the body.
     app.url_map.strict_slashes = True
@@ -61,7 +61,7 @@ def create_app(engine: Engine, settings: Settings) -> Flask:
         settings=settings,
         probes={"database": Probe(engine.database.ping), "broker": Probe(engine.publisher.ping)},
         metrics=Metrics(partial(count, engine.database)),
-        documentation=docs.Documentation(describe(FEATURES)),
+        documentation=docs.Documentation(partial(describe, FEATURES)),
     )
     wire(app, wiring)
     problems.install(app)
@@ -78,6 +78,7 @@ def _begin() -> None:
 
 
 def _finish(counted: Metrics, response: Response) -> Response:
+    discard_body(request)
     for name, value in _HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault("Content-Security-Policy", _CLOSED)

@@ -10,7 +10,7 @@ from flask import Response
 from signoff.authorization import Action, authorize
 from signoff.store.database import Database
 from signoff.store.queries_audit import AuditHead, audit_events, audit_head
-from signoff_api import models
+from signoff_api import answer_models, request_models
 from signoff_api.answers import MEDIA_TYPE, answer, to_bytes
 from signoff_api.context import Context
 from signoff_api.routing import Answer, Routes
@@ -21,7 +21,7 @@ routes = Routes(tag="audit", description="Evidence, and the proof that nobody ch
 @routes.route(
     "GET",
     "/runs/{run_id}/audit",
-    answers={200: Answer(description="The evidence pack.", model=models.AuditPack)},
+    answers={200: Answer(description="The evidence pack.", model=answer_models.AuditPack)},
     problems=(403, 404),
 )
 def read_audit_pack(context: Context, run_id: UUID) -> Response:
@@ -35,10 +35,10 @@ def read_audit_pack(context: Context, run_id: UUID) -> Response:
 @routes.route(
     "GET",
     "/audit/verification",
-    answers={200: Answer(description="What was found.", model=models.Verification)},
+    answers={200: Answer(description="What was found.", model=answer_models.Verification)},
     problems=(403, 404),
 )
-def verify_audit_log(context: Context, query: models.VerificationQuery) -> Response:
+def verify_audit_log(context: Context, query: request_models.VerificationQuery) -> Response:
     """Recompute the hash chain of one run, or of all."""
     authorize(context.principal, Action.READ_AUDIT)
     found = context.engine.verify(query.run)

@@ -9,7 +9,7 @@ from flask import Response, request
 from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
 from signoff.store.queries_human_tasks import get_decisions, get_human_task
 from signoff.store.queries_runs import get_run
-from signoff_api import models, problems
+from signoff_api import answer_models, problems, request_models
 from signoff_api.answers import answer, etag
 from signoff_api.context import Context
 from signoff_api.promises import ETAG, IDEMPOTENCY_KEY, IF_MATCH, REPLAYED
@@ -23,13 +23,13 @@ routes = Routes(tag="decisions", description="What people say, and what becomes 
     "POST",
     "/human-tasks/{human_task_id}/decisions",
     answers={
-        201: Answer(description="Recorded.", model=models.Decided, headers=(ETAG,)),
-        200: Answer(description="It stood already.", model=models.Decided, headers=(ETAG, REPLAYED)),
+        201: Answer(description="Recorded.", model=answer_models.Decided, headers=(ETAG,)),
+        200: Answer(description="It stood already.", model=answer_models.Decided, headers=(ETAG, REPLAYED)),
     },
     problems=(403, 404, 409, 412, 428),
     headers=(IF_MATCH, IDEMPOTENCY_KEY),
 )
-def decide(context: Context, human_task_id: UUID, body: models.Decide) -> Response:
+def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -> Response:
     """Decide on a human task.
 
     Say what you saw, by `payload_sha256` or `If-Match`. Whoever says the same of the same revision again gets
@@ -44,9 +44,9 @@ def decide(context: Context, human_task_id: UUID, body: models.Decide) -> Respon
 @routes.route(
     "POST",
     "/bulk-decisions",
-    answers={200: Answer(description="What became of each, in order.", model=models.BulkDecided)},
+    answers={200: Answer(description="What became of each, in order.", model=answer_models.BulkDecided)},
 )
-def decide_in_bulk(context: Context, body: models.DecideInBulk) -> Response:
+def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Response:
     """Decide the same on several human tasks; each stands or fails on its own."""
     items = [BulkItem(human_task_id=item.id, payload_sha256=item.payload_sha256) for item in body.items]
     outcome = context.engine.decide_in_bulk(decision=body.decision, note=body.note, items=items, by=context.principal)

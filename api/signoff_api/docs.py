@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,14 @@ def read_docs_style() -> Response:
 
 
 class Documentation:
-    """The document and its page, each written once: anybody may ask for them."""
+    """The document and its page, each written once and when it is first asked for."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.document = document
+    def __init__(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        return self._describe()
 
     @cached_property
     def json(self) -> bytes:

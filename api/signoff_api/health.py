@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from signoff.errors import Unavailable
-from signoff_api import models
+from signoff_api import answer_models
 from signoff_api.answers import answer
 from signoff_api.context import wiring
 from signoff_api.routing import Answer, Routes
@@ -13,7 +13,7 @@ from signoff_api.routing import Answer, Routes
 routes = Routes(tag="health", description="For those who run this server.", prefix="")
 
 
-@routes.route("GET", "/healthz", answers={200: Answer(description="Alive.", model=models.Health)}, public=True)
+@routes.route("GET", "/healthz", answers={200: Answer(description="Alive.", model=answer_models.Health)}, public=True)
 def read_liveness() -> Response:
     """Say whether this process lives."""
     return answer({"status": "ok"})
@@ -22,7 +22,7 @@ def read_liveness() -> Response:
 @routes.route(
     "GET",
     "/readyz",
-    answers={200: Answer(description="Ready.", model=models.Readiness)},
+    answers={200: Answer(description="Ready.", model=answer_models.Readiness)},
     problems=(503,),
     public=True,
 )

@@ -10,7 +10,7 @@ from signoff.authorization import Action, authorize
 from signoff.identity import Principal
 from signoff.model import format_time
 from signoff.store.queries_human_tasks import HumanTaskFilter, get_human_task, list_human_tasks
-from signoff_api import models
+from signoff_api import answer_models, request_models
 from signoff_api.answers import answer, etag
 from signoff_api.context import Context
 from signoff_api.promises import ETAG
@@ -18,16 +18,16 @@ from signoff_api.routing import Answer, Routes
 
 routes = Routes(tag="human tasks", description="What waits for a person, and for whom.")
 
-_TASK = Answer(description="The human task.", model=models.HumanTask, headers=(ETAG,))
+_TASK = Answer(description="The human task.", model=answer_models.HumanTask, headers=(ETAG,))
 
 
 @routes.route(
     "GET",
     "/human-tasks",
-    answers={200: Answer(description="In the order asked for.", model=models.HumanTaskPage)},
+    answers={200: Answer(description="In the order asked for.", model=answer_models.HumanTaskPage)},
     problems=(403,),
 )
-def read_human_tasks(context: Context, query: models.HumanTaskListQuery) -> Response:
+def read_human_tasks(context: Context, query: request_models.HumanTaskListQuery) -> Response:
     """List the human tasks that you may see: the inbox."""
     authorize(context.principal, Action.LIST_HUMAN_TASKS)
     page = list_human_tasks(
@@ -62,7 +62,7 @@ def release_human_task(context: Context, human_task_id: UUID) -> Response:
 
 
 @routes.route("PUT", "/human-tasks/{human_task_id}/assignee", answers={200: _TASK}, problems=(403, 404, 409))
-def assign_human_task(context: Context, human_task_id: UUID, body: models.Assign) -> Response:
+def assign_human_task(context: Context, human_task_id: UUID, body: request_models.Assign) -> Response:
     """Assign a human task to a candidate, or delegate your own."""
     context.engine.assign(human_task_id, assignee=body.assignee, by=context.principal)
     return shown(context, human_task_id)
@@ -71,10 +71,10 @@ def assign_human_task(context: Context, human_task_id: UUID, body: models.Assign
 @routes.route(
     "POST",
     "/human-tasks/{human_task_id}/comments",
-    answers={201: Answer(description="The comment.", model=models.Comment)},
+    answers={201: Answer(description="The comment.", model=answer_models.Comment)},
     problems=(404,),
 )
-def comment_on_human_task(context: Context, human_task_id: UUID, body: models.AddComment) -> Response:
+def comment_on_human_task(context: Context, human_task_id: UUID, body: request_models.AddComment) -> Response:
     """Add a comment; it becomes part of the log."""
     event = context.engine.comment(human_task_id, text=body.text, by=context.principal)
     with context.engine.database.reading() as cursor:
@@ -98,7 +98,7 @@ def shown(context: Context, human_task_id: UUID, *, authorized: bool = True) -> 
     return answer(found, headers={"ETag": etag(view.row.revision)})
 
 
-def _filter(query: models.HumanTaskListQuery, viewer: Principal) -> HumanTaskFilter:
+def _filter(query: request_models.HumanTaskListQuery, viewer: Principal) -> HumanTaskFilter:
     assignee = {"me": viewer.name, "none": ""}.get(query.assignee or "", query.assignee)
     return HumanTaskFilter(
         state=query.state,

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from signoff_api import models, problems
+from signoff_api import answer_models, problems, request_models
 from signoff_api.requests import JSON
 from signoff_api.routing import MAX_NUMBER, MAX_PATH_TEXT, Answer, Header, Operation, Routes
 
@@ -59,7 +59,7 @@ def _release() -> str:
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     """Every model that is named, once."""
-    named: dict[type[BaseModel], None] = {models.Problem: None, models.WorkflowDocument: None}
+    named: dict[type[BaseModel], None] = {answer_models.Problem: None, request_models.WorkflowDocument: None}
     for operation in operations:
         for model in (operation.body, operation.query, *(found.model for found in operation.answers.values())):
             if model is not None:
@@ -83,7 +83,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if operation.body is not None:
         found["requestBody"] = _body(operation.body, operation.media_types, required=not operation.body_optional)
     if operation.takes_document:
-        found["requestBody"] = _body(models.WorkflowDocument, operation.media_types, required=True)
+        found["requestBody"] = _body(request_models.WorkflowDocument, operation.media_types, required=True)
     return {key: value for key, value in found.items() if value != [] or key == "security"}
 
 
@@ -162,6 +162,8 @@ def _problems(operation: Operation) -> dict[str, Any]:
         statuses |= {400, 413, 415}
     if operation.headers:
         statuses |= {400}
+    if operation.path_parameters:
+        statuses |= {404}
     return {
         str(status): {
             "description": HTTPStatus(status).phrase,

@@ -210,7 +210,8 @@ def to_problem(error: errors.SignoffError) -> dict[str, Any]:
     found: dict[str, Any] = _members(kind, error.detail, error.fix) | {"code": error.code}
     if isinstance(error, DefinitionError):
         faults = [fault.to_json() for fault in error.faults[:MAX_FAULTS]]
-        found |= {"detail": f"the definition has {len(error.faults)} faults", "errors": faults}
+        count = "a fault" if len(error.faults) == 1 else f"{len(error.faults)} faults"
+        found |= {"detail": f"the definition has {count}", "errors": faults}
     if isinstance(error, errors.InvalidInput) and error.errors:
         found["errors"] = [fault.to_json() for fault in error.errors]
     if isinstance(error, errors.Conflict) and error.winner is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_origin
 
 from flask import Request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from signoff import strict_json
 from signoff.canonical import Json, canonical
@@ -21,6 +22,9 @@ JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 MAX_ERRORS = 50
 """Bad fields that one answer lists."""
+MAX_DISCARDED = 16 * 1024 * 1024
+"""Bytes of an unwanted body that are taken, so that its sender reads the answer."""
+_CHUNK = 65_536
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,30 +40,68 @@ class Document:
     data: bytes
 
 
-def read_document(request: Request, media_types: Sequence[str]) -> Document:
-    """The body, when it is of one of these media types. Raises UnsupportedMediaType."""
+def read_bytes(request: Request, max_bytes: int) -> bytes:
+    """The body. Raises RequestEntityTooLarge when it has more bytes, however it is sent; MalformedInput."""
+    # Werkzeug's own limit cuts a body in chunks at the limit and says nothing; what is left could be another
+    # document.
+    data = b"" if (request.content_length or 0) > max_bytes else _read(request, max_bytes + 1)
+    if (request.content_length or len(data)) > max_bytes:
+        raise RequestEntityTooLarge
+    return data
+
+
+def discard_body(request: Request) -> None:
+    """Take what is left of a body that nobody wanted, up to a bound.
+
+    A connection that is closed on unread bytes is reset, and the client then never sees why it was refused.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return
+    left = MAX_DISCARDED
+    with suppress(MalformedInput):
+        while left > 0 and (piece := _piece(request, _CHUNK)):
+            left -= len(piece)
+
+
+def _read(request: Request, size: int) -> bytes:
+    parts, missing = [], size
+    while missing and (part := _piece(request, min(missing, _CHUNK))):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _piece(request: Request, size: int) -> bytes:
+    try:
+        return request.stream.read(size)
+    except Exception as error:
+        # Each WSGI server has errors of its own for a chunk that is malformed or a client that is gone or too
+        # slow, and nothing of ours runs in there.
+        raise MalformedInput("the body did not arrive whole") from error
+
+
+def read_document(request: Request, media_types: Sequence[str], *, max_bytes: int) -> Document:
+    """The body, when it is of one of these media types.
+
+    Raises UnsupportedMediaType, RequestEntityTooLarge or MalformedInput.
+    """
     found = request.mimetype
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if found not in media_types or charset not in ("utf-8", "utf8", "us-ascii"):
         sent = request.headers.get("Content-Type", "none")[:100]
         raise UnsupportedMediaType(f"the Content-Type is {sent!a}; send {' or '.join(media_types)}, in UTF-8")
-    return Document(media_type=found, data=request.get_data(cache=True))
-
-
-def read_json(request: Request, max_bytes: int) -> Json:
-    """The body as strict JSON. Raises UnsupportedMediaType, MalformedInput."""
-    document = read_document(request, (JSON,))
-    return strict_json.loads(document.data, max_bytes=max_bytes)
+    return Document(media_type=found, data=read_bytes(request, max_bytes))
 
 
 def read_body(model: type[M], request: Request, *, max_bytes: int, optional: bool) -> M:
     """The body by its model; with `optional` an empty one is an empty object.
 
-    Raises UnsupportedMediaType, MalformedInput or InvalidInput.
+    Raises UnsupportedMediaType, RequestEntityTooLarge, MalformedInput or InvalidInput.
     """
-    if optional and not request.get_data(cache=True):
+    if optional and not request.content_length and "Transfer-Encoding" not in request.headers:
         return model()
-    value = read_json(request, max_bytes)
+    document = read_document(request, (JSON,), max_bytes=max_bytes)
+    value = strict_json.loads(document.data, max_bytes=max_bytes)
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -171,7 +171,8 @@ def _handler(operation: Operation) -> Callable[..., Response]:
                     optional=operation.body_optional,
                 )
             if operation.takes_document:
-                arguments["document"] = read_document(request, operation.media_types)
+                limit = context.settings.max_request_bytes
+                arguments["document"] = read_document(request, operation.media_types, max_bytes=limit)
         for name, text in places.items():
             arguments[name] = _place(operation.path_parameters[name], text)
         return operation.view(**arguments)

@@ -11,7 +11,7 @@ from signoff.errors import FieldError, InvalidInput
 from signoff.store.queries_human_task_views import withheld_from
 from signoff.store.queries_human_tasks import human_tasks_of_run
 from signoff.store.queries_runs import RunFilter, get_run, list_events, list_runs, run_facts
-from signoff_api import models
+from signoff_api import answer_models, request_models
 from signoff_api.answers import answer
 from signoff_api.context import Context
 from signoff_api.promises import IDEMPOTENCY_KEY, LOCATION, REPLAYED
@@ -20,19 +20,19 @@ from signoff_api.routing import Answer, Routes
 
 routes = Routes(tag="runs", description="Executions of workflow versions, and their logs.")
 
-_RUN = Answer(description="The run.", model=models.Run)
+_RUN = Answer(description="The run.", model=answer_models.Run)
 
 
 @routes.route(
     "POST",
     "/runs",
     answers={
-        201: Answer(description="The run, started.", model=models.Run, headers=(LOCATION, REPLAYED)),
+        201: Answer(description="The run, started.", model=answer_models.Run, headers=(LOCATION, REPLAYED)),
     },
     problems=(403, 404),
     headers=(IDEMPOTENCY_KEY,),
 )
-def start_run(context: Context, body: models.StartRun) -> Response:
+def start_run(context: Context, body: request_models.StartRun) -> Response:
     """Start a run."""
     started = context.engine.start(
         workflow=body.workflow,
@@ -48,8 +48,10 @@ def start_run(context: Context, body: models.StartRun) -> Response:
     return _shown(context, started.run_id, 201, headers)
 
 
-@routes.route("GET", "/runs", answers={200: Answer(description="Newest first.", model=models.RunPage)}, problems=(403,))
-def read_runs(context: Context, query: models.RunListQuery) -> Response:
+@routes.route(
+    "GET", "/runs", answers={200: Answer(description="Newest first.", model=answer_models.RunPage)}, problems=(403,)
+)
+def read_runs(context: Context, query: request_models.RunListQuery) -> Response:
     """List the runs that you may see."""
     authorize(context.principal, Action.LIST_RUNS)
     chosen = RunFilter(
@@ -75,12 +77,12 @@ def read_run(context: Context, run_id: UUID) -> Response:
 @routes.route(
     "GET",
     "/runs/{run_id}/events",
-    answers={200: Answer(description="Oldest first.", model=models.EventPage)},
+    answers={200: Answer(description="Oldest first.", model=answer_models.EventPage)},
     problems=(404,),
 )
-def read_events(context: Context, run_id: UUID, query: models.EventListQuery) -> Response:
+def read_events(context: Context, run_id: UUID, query: request_models.EventListQuery) -> Response:
     """Read a run's log; `next_cursor` is the next `after`."""
-    after = max(query.after, int(query.cursor or 0))
+    after = max(query.after, query.cursor or 0)
     with context.engine.database.reading() as cursor:
         authorize(context.principal, Action.READ_RUN, run_facts(cursor, run_id))
         page = list_events(cursor, run_id, after=after, limit=query.limit)
@@ -90,14 +92,14 @@ def read_events(context: Context, run_id: UUID, query: models.EventListQuery) ->
 
 
 @routes.route("POST", "/runs/{run_id}/cancel", answers={200: _RUN}, problems=(403, 404, 409))
-def cancel_run(context: Context, run_id: UUID, body: models.CancelRun) -> Response:
+def cancel_run(context: Context, run_id: UUID, body: request_models.CancelRun) -> Response:
     """Cancel a run and its open human tasks."""
     context.engine.cancel(run_id, reason=body.reason, by=context.principal)
     return _shown(context, run_id)
 
 
 @routes.route("POST", "/runs/{run_id}/retry", answers={200: _RUN}, problems=(403, 404, 409), body_optional=True)
-def retry_run(context: Context, run_id: UUID, body: models.RetryRun) -> Response:
+def retry_run(context: Context, run_id: UUID, body: request_models.RetryRun) -> Response:
     """Let a failed run go on, from the failed step or an earlier one."""
     context.engine.retry(run_id, from_step=body.from_step, by=context.principal)
     return _shown(context, run_id)

@@ -10,7 +10,7 @@ from signoff import strict_json
 from signoff.authorization import Action, authorize
 from signoff.errors import FieldError, InvalidInput
 from signoff.store.queries_workflows import get_version, list_workflows
-from signoff_api import models
+from signoff_api import answer_models, request_models
 from signoff_api.answers import answer
 from signoff_api.context import Context
 from signoff_api.promises import LOCATION
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 routes = Routes(tag="workflows", description="Named processes and their immutable versions.")
 
-_VERSION = Answer(description="The version with its graph.", model=models.Version)
+_VERSION = Answer(description="The version with its graph.", model=answer_models.Version)
 
 
 @routes.route(
-    "GET", "/workflows", answers={200: Answer(description="By name.", model=models.VersionPage)}, problems=(403,)
+    "GET", "/workflows", answers={200: Answer(description="By name.", model=answer_models.VersionPage)}, problems=(403,)
 )
-def read_workflows(context: Context, query: models.PageQuery) -> Response:
+def read_workflows(context: Context, query: request_models.PageQuery) -> Response:
     """List workflows, each with its newest version."""
     authorize(context.principal, Action.READ_WORKFLOWS)
     page = list_workflows(context.engine.database, limit=query.limit, cursor=query.cursor)
@@ -53,8 +53,8 @@ def read_workflow_version(context: Context, name: str, number: int) -> Response:
     "PUT",
     "/workflows/{name}",
     answers={
-        201: Answer(description="A new version.", model=models.Registered, headers=(LOCATION,)),
-        200: Answer(description="The version it was already.", model=models.Registered, headers=(LOCATION,)),
+        201: Answer(description="A new version.", model=answer_models.Registered, headers=(LOCATION,)),
+        200: Answer(description="The version it was already.", model=answer_models.Registered, headers=(LOCATION,)),
     },
     problems=(403,),
     media_types=(JSON, *YAML),

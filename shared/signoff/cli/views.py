@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from signoff.cli.output import Listing, Output, grid
+from signoff.cli.output import Listing, Output
 from signoff.cli.text import (
     ago,
     compact,
@@ -187,10 +187,12 @@ def _show_payload(output: Output, human_task: Mapping[str, Any]) -> None:
 def _show_options(output: Output, human_task: Mapping[str, Any]) -> None:
     from rich.text import Text
 
-    rows = grid()
+    width = max(len(option) for option in human_task["options"])
     for option in human_task["options"]:
-        rows.add_row(Text(f"  {visible(option)}", style="cyan"), visible(human_task["consequences"].get(option, "")))
-    output.show(rows)
+        line = Text.assemble("  ", (visible(option).ljust(width), "cyan"))
+        line.append(f"  {visible(human_task['consequences'].get(option, ''))}")
+        line.rstrip()
+        output.console.print(line, soft_wrap=True)
 
 
 def _show_said(output: Output, said: Mapping[str, Any]) -> None:

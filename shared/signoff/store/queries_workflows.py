@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from signoff.canonical import Json
 from signoff.errors import NotFound
@@ -56,7 +57,7 @@ def list_workflows(database: Database, *, limit: int, cursor: str | None = None)
     query = {"list": "workflows"}
     statement = (
         sa.select(*_COLUMNS)
-        .distinct(versions.c.workflow)
+        .ext(pg.distinct_on(versions.c.workflow))
         .order_by(versions.c.workflow, versions.c.number.desc())
         .limit(check_limit(limit) + 1)
     )

@@ -139,6 +139,18 @@ human_tasks = Table(
     Index("human_tasks_open_by_due", "due_at", "id", postgresql_where=text("state = 'open'")),
     Index("human_tasks_by_state", "state", "id"),
     Index(
+        "human_tasks_open_by_priority",
+        text("priority DESC"),
+        "id",
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index("human_tasks_open_by_requester", "requester_id", postgresql_where=text("state = 'open'")),
+    Index(
+        "human_tasks_open_by_assignee",
+        "assignee",
+        postgresql_where=text("state = 'open' AND assignee IS NOT NULL"),
+    ),
+    Index(
         "human_tasks_open_by_group",
         "candidate_groups",
         postgresql_using="gin",

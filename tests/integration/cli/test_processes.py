@@ -7,10 +7,13 @@ import os
 import re
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import redis
 from tests.integration.cli.stack import Stack
 from tests.servers import eventually, free_port
 
+from signoff.broker import CONTROL_QUEUE
 from signoff.cli.client import Client
 from signoff.errors import SignoffError
 
@@ -34,30 +37,32 @@ def test_api_listens_where_flags_say_and_ends_with_its_signal(stack: Stack) -> N
         assert process.wait(20) == 0
 
 
-def test_a_worker_registers_the_modules_it_is_given_and_serves_their_queues(stack: Stack, tmp_path: Path) -> None:
+def test_a_worker_registers_the_modules_it_is_given_with_the_settings_of_its_flags(
+    stack: Stack, tmp_path: Path
+) -> None:
     (tmp_path / "tale.yaml").write_text("workflow: tale\nsteps: [{gate: g, reviewers: leads}]\n")
-    ready = tmp_path / "ready"
     command = ["worker", str(tmp_path / "tale.yaml"), "--queues", "x,y", "--pool", "solo", "--concurrency", "1"]
-    with stack.spawned(*command, SIGNOFF_READY_FILE=str(ready), SIGNOFF_MODULES="nonsense") as process:
-        eventually(ready.exists, seconds=30)
+    with stack.spawned(*command, SIGNOFF_MODULES="nonsense") as process:
+        eventually(lambda: stack("graph", "tale").exit_code == 0, seconds=30)
 
-        process.send_signal(signal.SIGTERM)
+        settings = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
 
-        out, err = process.communicate(timeout=30)
-    assert stack.json("graph", "tale")["workflow"] == "tale"
-    for text in ("signoff.x", "signoff.y", "(solo)"):
-        assert text in out + err
+    assert {"SIGNOFF_QUEUES=x,y", "SIGNOFF_POOL=solo", "SIGNOFF_CONCURRENCY=1"} <= set(settings)
+    assert f"SIGNOFF_DATABASE_URL={stack.database_url}" in settings
 
 
-def test_beat_sends_sweeps_and_ends_with_its_signal(stack: Stack, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    with stack.spawned("beat", SIGNOFF_READY_FILE=str(ready)) as process:
-        eventually(ready.exists, seconds=30)
+def test_beat_sends_sweeps_and_ends_with_its_signal(stack: Stack) -> None:
+    with (
+        redis.Redis(unix_socket_path=urlsplit(stack.broker_url).path) as broker,
+        stack.spawned("beat", SIGNOFF_SWEEP_SECONDS="0.05") as process,
+    ):
+        eventually(lambda: broker.llen(CONTROL_QUEUE), seconds=30)
         assert b"signoff_workers\0beat" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(20) in (0, -signal.SIGTERM)
+        broker.delete(CONTROL_QUEUE)
 
 
 def test_a_second_dev_in_the_same_folder_says_so_and_stops(stack: Stack, tmp_path: Path) -> None:

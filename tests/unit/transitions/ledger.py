@@ -43,6 +43,7 @@ class Ledger:
 
     graph: Graph
     value: Json = None
+    received: dict[str, Json] = field(default_factory=dict)
     tasks: dict[str, TaskReading] = field(default_factory=dict)
     approved: str | None = None
     approvals_for: dict[str, list[str]] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Ledger:
                 self.value = data.get("value", data["input"])
             case EventType.STEP_COMPLETED:
                 self._executed(data["step"])
+                self.received[data["step"]] = self.value
                 self.value, self.approved = data["output"], None
             case EventType.GATE_PASSED:
                 self._passed(self.graph.gate(data["gate"]), data["payload_sha256"])
@@ -103,8 +105,7 @@ class Ledger:
         return bool(earlier and earlier[-1].outcomes and earlier[-1].outcomes[-1][1] == "changes_requested")
 
     def _executed(self, name: str) -> None:
-        node = self.graph.nodes[name]
-        if isinstance(node, StepNode) and node.irreversible:
+        if name in guarded(self.graph):
             self.executions[name] = self.executions.get(name, 0) + 1
             given = len(self.approvals_for.get(name, ()))
             assert self.executions[name] <= given, f"{name} ran {self.executions[name]} times on {given} approvals"
@@ -164,8 +165,17 @@ class Ledger:
             assert not data["decision_ids"], "silence is nobody's decision"
         if task.gate.mode == "before":
             self.value, self.approved = data.get("output", self.value), None
+            if option == "request_changes":
+                self.value = data["value"]
+                assert same(self.value, self.received[str(task.gate.changes_to)]), "it drafts from what it had before"
             if data["outcome"] == "approved":
                 self._approve(task.gate.name, data.get("output_sha256", task.sha256))
+
+
+def guarded(graph: Graph) -> set[str]:
+    """The irreversible steps right after a gate that the run stops at."""
+    after = {node.next for node in graph.nodes.values() if isinstance(node, GateNode) and node.mode == "before"}
+    return {node.name for node in graph.nodes.values() if node.name in after and getattr(node, "irreversible", False)}
 
 
 def check_head(graph: Graph, state: RunState, ledger: Ledger) -> None:
@@ -183,7 +193,7 @@ def check_head(graph: Graph, state: RunState, ledger: Ledger) -> None:
     active = state.status in (RunStatus.QUEUED, RunStatus.RETRYING)
     if active:
         assert isinstance(node, StepNode), "nothing but a step waits for a worker"
-    if active and isinstance(node, StepNode) and node.irreversible:
+    if active and node is not None and node.name in guarded(graph):
         assert ledger.approved == sha256_hex(state.value), f"{node.name} would run on bytes that nobody approved"
 
 

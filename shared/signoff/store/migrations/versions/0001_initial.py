@@ -152,6 +152,12 @@ CREATE INDEX human_tasks_open_by_due ON human_tasks (due_at, id) WHERE state = '
 
 CREATE INDEX human_tasks_open_by_group ON human_tasks USING gin (candidate_groups) WHERE state = 'open';
 
+CREATE INDEX human_tasks_open_by_assignee ON human_tasks (assignee) WHERE state = 'open' AND assignee IS NOT NULL;
+
+CREATE INDEX human_tasks_open_by_priority ON human_tasks (priority DESC, id) WHERE state = 'open';
+
+CREATE INDEX human_tasks_open_by_requester ON human_tasks (requester_id) WHERE state = 'open';
+
 CREATE INDEX human_tasks_open_by_user ON human_tasks USING gin (candidate_users) WHERE state = 'open';
 
 CREATE INDEX human_tasks_wake ON human_tasks (wake_at) WHERE wake_at IS NOT NULL;

@@ -1,0 +1,71 @@
+"""Gunicorn's thread worker, with an end to the patience for slow clients.
+
+A thread serves one client at a time. Gunicorn waits without limit for the rest of a request and for a client
+that does not take its answer, so a few slow ones would hold every thread there is.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+import time
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+
+
+class TimedSocket:
+    """A client's socket that reads only until a deadline, and writes a piece at a time within a limit."""
+
+    def __init__(self, client: socket.socket, *, read_seconds: float, write_seconds: float) -> None:
+        self._client = client
+        self._read_seconds = read_seconds
+        self._write_seconds = write_seconds
+        self._deadline = math.inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def expect_request(self) -> None:
+        """Start the clock for one request."""
+        self._deadline = time.monotonic() + self._read_seconds
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Bytes of the request. Raises ConnectionResetError past the deadline."""
+        # Who set a shorter limit keeps it: gunicorn does while it drains a body before closing.
+        before = self._client.gettimeout()
+        left = max(self._deadline - time.monotonic(), 0.001)
+        self._client.settimeout(left if before is None else min(left, before))
+        try:
+            return self._client.recv(size, flags)
+        except TimeoutError as error:
+            if before is not None:
+                raise
+            raise ConnectionResetError(errno.ECONNRESET, "the request took too long") from error
+        finally:
+            self._client.settimeout(before)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Write all of it. Raises ConnectionResetError when the client does not take it in time."""
+        before = self._client.gettimeout()
+        self._client.settimeout(self._write_seconds)
+        try:
+            self._client.sendall(data, flags)
+        except TimeoutError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error
+        finally:
+            self._client.settimeout(before)
+
+
+def worker_class(*, read_seconds: float, write_seconds: float) -> type[ThreadWorker]:
+    """The worker with these limits; gunicorn makes its workers itself and hands them nothing of ours."""
+
+    class TimedThreadWorker(ThreadWorker):  # type: ignore[misc]
+        def handle(self, conn: TConn) -> object:
+            if not isinstance(conn.sock, TimedSocket):
+                conn.sock = TimedSocket(conn.sock, read_seconds=read_seconds, write_seconds=write_seconds)
+            conn.sock.expect_request()
+            return super().handle(conn)
+
+    return TimedThreadWorker

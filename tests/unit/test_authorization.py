@@ -1,0 +1,140 @@
+"""Who may do what, as a table: role, part in the matter, and action."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from signoff.authorization import Action, HumanTaskFacts, RunFacts, authorize, sees_everything
+from signoff.errors import Forbidden, NotFound
+from signoff.identity import ROLES, Principal
+from signoff.model import Candidates, PrincipalKind
+
+ME = UUID(int=1)
+ASKED = Candidates(users=("ana",), groups=("leads",))
+
+
+def person(*roles: str, groups: tuple[str, ...] = (), name: str = "me", kind: PrincipalKind = "user") -> Principal:
+    return Principal(id=ME, name=name, kind=kind, groups=frozenset(groups), roles=frozenset(roles))
+
+
+def run(*, mine: bool = False, asked: Candidates = ASKED) -> RunFacts:
+    return RunFacts(requester_id=str(ME) if mine else "other", candidates=asked)
+
+
+def task(*, mine: bool = False, four_eyes: bool = True, assignee: str | None = None) -> HumanTaskFacts:
+    return HumanTaskFacts(
+        requester_id=str(ME) if mine else "other", candidates=ASKED, assignee=assignee, four_eyes=four_eyes
+    )
+
+
+def answer(principal: Principal, action: Action, facts: RunFacts | HumanTaskFacts | None = None) -> str:
+    """`yes`, or the code of the refusal."""
+    try:
+        authorize(principal, action, facts)
+    except (Forbidden, NotFound) as error:
+        return error.code
+    return "yes"
+
+
+EVERYBODY = set(ROLES)
+BY_ROLE = {
+    Action.READ_WORKFLOWS: EVERYBODY,
+    Action.REGISTER_WORKFLOW: {"admin", "author"},
+    Action.START_RUN: {"admin", "operator", "requester"},
+    Action.LIST_RUNS: EVERYBODY,
+    Action.LIST_HUMAN_TASKS: EVERYBODY,
+    Action.READ_AUDIT: {"admin", "operator", "auditor"},
+}
+
+
+@pytest.mark.parametrize("action", list(BY_ROLE))
+@pytest.mark.parametrize("role", [*ROLES, None])
+def test_what_takes_a_role(action: Action, role: str | None) -> None:
+    expected = "yes" if role in BY_ROLE[action] else "forbidden"
+    assert answer(person(*([role] if role else [])), action) == expected
+
+
+@pytest.mark.parametrize("action", [Action.READ_RUN, Action.CANCEL_RUN, Action.RETRY_RUN])
+@pytest.mark.parametrize("role", [*ROLES, None])
+def test_a_run_that_is_nobodys_business(action: Action, role: str | None) -> None:
+    who = person(*([role] if role else []))
+    read = "yes" if role in ("admin", "operator", "auditor") else "not_found"
+    if action is Action.READ_RUN:
+        assert answer(who, action, run()) == read
+    else:
+        known = {"admin": "yes", "operator": "yes", "auditor": "forbidden"}
+        assert answer(who, action, run()) == known.get(role or "", "not_found")
+
+
+def test_who_started_a_run_sees_and_steers_it_without_any_role() -> None:
+    for action in (Action.READ_RUN, Action.CANCEL_RUN, Action.RETRY_RUN):
+        assert answer(person(), action, run(mine=True)) == "yes"
+
+
+def test_who_was_asked_sees_a_run_but_does_not_steer_it() -> None:
+    for who in (person(name="ana"), person(groups=("leads",))):
+        assert answer(who, Action.READ_RUN, run()) == "yes"
+        assert answer(who, Action.CANCEL_RUN, run()) == "forbidden"
+        assert answer(who, Action.RETRY_RUN, run()) == "forbidden"
+
+
+@pytest.mark.parametrize("kind", ["service", "agent", "system"])
+def test_a_program_is_never_a_candidate_whatever_it_is_called(kind: PrincipalKind) -> None:
+    program = person("admin", *ROLES, name="ana", groups=("leads",), kind=kind)
+    for action in (Action.DECIDE, Action.CLAIM):
+        assert answer(program, action, task(four_eyes=False)) == "not_human"
+    plain = person(name="ana", groups=("leads",), kind=kind)
+    assert answer(plain, Action.READ_RUN, run()) == "not_found"
+    assert answer(plain, Action.READ_HUMAN_TASK, task()) == "not_found"
+
+
+@pytest.mark.parametrize("action", [Action.DECIDE, Action.CLAIM])
+class TestDeciding:
+    def test_candidates_may(self, action: Action) -> None:
+        assert answer(person(name="ana"), action, task()) == "yes"
+        assert answer(person(groups=("x", "leads")), action, task()) == "yes"
+
+    def test_no_role_makes_a_candidate(self, action: Action) -> None:
+        assert answer(person(*ROLES), action, task()) == "not_candidate"
+
+    def test_being_the_assignee_makes_no_candidate(self, action: Action) -> None:
+        assert answer(person(), action, task(assignee="me")) == "not_candidate"
+
+    def test_a_group_is_no_person_and_a_person_no_group(self, action: Action) -> None:
+        assert answer(person(name="leads"), action, task()) == "not_candidate"
+        assert answer(person(groups=("ana",)), action, task()) == "not_candidate"
+
+    def test_who_asks_does_not_decide_unless_the_gate_says_so(self, action: Action) -> None:
+        mine = task(mine=True)
+        assert answer(person("admin", groups=("leads",)), action, mine) == "four_eyes"
+        assert answer(person(groups=("leads",)), action, task(mine=True, four_eyes=False)) == "yes"
+
+
+@pytest.mark.parametrize("action", [Action.READ_HUMAN_TASK, Action.COMMENT])
+def test_who_sees_a_human_task_may_comment_on_it(action: Action) -> None:
+    assert answer(person(), action, task()) == "not_found"
+    assert answer(person("reviewer", "requester", "author"), action, task()) == "not_found"
+    for who, facts in (
+        (person("auditor"), task()),
+        (person("operator"), task()),
+        (person(), task(mine=True)),
+        (person(), task(assignee="me")),
+        (person(groups=("leads",)), task()),
+        (person(kind="service"), task(mine=True)),
+    ):
+        assert answer(who, action, facts) == "yes"
+
+
+def test_candidates_and_operators_hand_a_human_task_on() -> None:
+    assert answer(person("operator"), Action.ASSIGN, task()) == "yes"
+    assert answer(person(groups=("leads",)), Action.ASSIGN, task()) == "yes"
+    assert answer(person(), Action.ASSIGN, task(mine=True)) == "forbidden"
+    assert answer(person("auditor"), Action.ASSIGN, task()) == "forbidden"
+    assert answer(person(), Action.ASSIGN, task()) == "not_found"
+    assert answer(person(groups=("leads",), kind="agent"), Action.ASSIGN, task()) == "not_found"
+
+
+def test_lists_are_whole_for_those_who_may_read_each() -> None:
+    assert {role for role in ROLES if sees_everything(person(role))} == {"admin", "operator", "auditor"}
