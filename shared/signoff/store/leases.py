@@ -112,14 +112,20 @@ def due_human_tasks(cursor: Cursor, *, limit: int) -> list[tuple[UUID, UUID]]:
     return [(row[0], row[1]) for row in cursor.fetchall()]
 
 
+_OLDEST_OVERDUE = """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - least(
+    (SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL),
+    (SELECT min(wake_at) FROM human_tasks WHERE wake_at IS NOT NULL)
+)), 0)
+"""
+
+
 def oldest_overdue_seconds(cursor: Cursor) -> float:
-    """How long the run that waits longest for somebody to look at it has been due; 0 when none is.
+    """How long the run or human task that waits longest for somebody to look at it has been due; 0 when none is.
 
     The measure of progress: sweeps keep it near their interval, and it grows when they, or all workers, are gone.
     """
-    cursor.execute(
-        "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0) FROM runs WHERE due_at IS NOT NULL"
-    )
+    cursor.execute(_OLDEST_OVERDUE)
     row = cursor.fetchone()
     assert row is not None
     return max(0.0, float(row[0]))

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.unit.transitions.reference import Asked, GateSpec, Reference, Refused, Spec, StepSpec, build
@@ -204,4 +204,6 @@ def coarse(status: str) -> str:
 def examples(few: int) -> settings:
     """Few examples by default; `SIGNOFF_TEST_EXAMPLES` asks for more."""
     wanted = int(os.environ.get("SIGNOFF_TEST_EXAMPLES", few))
-    return settings(max_examples=wanted, stateful_step_count=30, deadline=None)
+    # Explaining a failure takes longer than reading it.
+    phases = [phase for phase in Phase if phase is not Phase.explain]
+    return settings(max_examples=wanted, stateful_step_count=30, deadline=None, phases=phases)
