@@ -58,8 +58,11 @@ def transport_options(broker_url: str) -> dict[str, Any]:
 class Publisher(Protocol):
     """Sends the hint that a run may be picked up."""
 
-    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
-        """Send it; a broker that is away is no error."""
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+        """Send (run, epoch, queue) of each; a broker that is away is no error."""
+
+    def backlog(self, queue: str) -> int:
+        """How many messages wait in the queue; 0 when that can't be learned."""
 
     def ping(self) -> None:
         """Raises Unavailable when the broker can't be reached."""
@@ -83,11 +86,8 @@ class BrokerPublisher:
         self._paused_until = 0.0
         self._lock = threading.Lock()
 
-    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
-        self.publish_all([(run_id, epoch, queue)])
-
     def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
-        """Send several over one producer; stops at the first failure, because the rest would fail as well."""
+        # It stops at the first failure, because the rest would fail as well.
         if time.monotonic() < self._paused_until:
             return
         try:
@@ -108,6 +108,17 @@ class BrokerPublisher:
             with self._lock:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("message_not_sent", error=repr(error), pause_seconds=PAUSE_SECONDS)
+
+    def backlog(self, queue: str) -> int:
+        if time.monotonic() < self._paused_until:
+            return 0
+        try:
+            with self._producers.acquire(block=True, timeout=5) as producer:
+                waiting: int = producer.channel.queue_declare(queue, passive=True).message_count
+                return waiting
+        except self._failures:
+            # A queue that is not there has no backlog, and one that can't be asked must not stop a resend.
+            return 0
 
     def ping(self) -> None:
         connection = self._connection.clone()

@@ -10,7 +10,7 @@ from signoff.store.leases import oldest_overdue_seconds
 
 
 def run_health(settings: Settings) -> int:
-    """0, or 1 when a run has been due for longer than the limit: no worker picks up, or nobody sweeps.
+    """0, or 1 when a run or human task has been due for longer than the limit: no worker picks up, or nobody sweeps.
 
     A process that is alive and consumes nothing looks well from outside; what it leaves undone shows in the database.
     """
@@ -21,5 +21,5 @@ def run_health(settings: Settings) -> int:
     finally:
         database.close()
     limit = settings.health_overdue_seconds
-    sys.stdout.write(f"oldest overdue run: {late:.1f} s (limit {limit:g} s)\n")
+    sys.stdout.write(f"oldest overdue run or human task: {late:.1f} s (limit {limit:g} s)\n")
     return 0 if late <= limit else 1

@@ -54,6 +54,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._renew_every = engine.settings.lease_seconds / 4
         self._renew_at = 0.0
+        self._wakes_at = 0.0
 
     @contextmanager
     def over(self, claimed: Claimed, limit_seconds: float) -> Iterator[None]:
@@ -81,9 +82,11 @@ class Watch:
             self._held[held.claimed.run_id] = held
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="signoff-watch", daemon=True)
-                self._renew_at = time.monotonic() + self._renew_every
+                self._renew_at = self._wakes_at = time.monotonic() + self._renew_every
                 self._thread.start()
-            self._changed.notify()
+            elif not held.interrupts and held.deadline < self._wakes_at:
+                # Only then: waking a thread for every step would cost more than many a step.
+                self._changed.notify()
 
     def _remove(self, held: _Held) -> None:
         with self._changed:
@@ -95,7 +98,8 @@ class Watch:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait(self._pause())
+                self._wakes_at = self._next_moment()
+                self._changed.wait(max(0.01, self._wakes_at - time.monotonic()))
                 overdue = [held for held in self._held.values() if self._is_overdue(held)]
                 renew = time.monotonic() >= self._renew_at
                 held_now = [(h.claimed.run_id, h.claimed.epoch) for h in self._held.values() if not h.told]
@@ -104,15 +108,13 @@ class Watch:
             if renew:
                 self._renew(held_now)
 
-    def _pause(self) -> float | None:
-        if not self._held:
-            self._renew_at = time.monotonic() + self._renew_every
-            return None
+    def _next_moment(self) -> float:
+        """The next renewal, which comes round when nothing is held as well, or the first deadline in a thread."""
         moments = [self._renew_at]
         for held in self._held.values():
             if not held.interrupts and not held.given_up:
                 moments.append(held.deadline + (OVERRUN_SECONDS if held.told else 0.0))
-        return max(0.01, min(moments) - time.monotonic())
+        return min(moments)
 
     def _is_overdue(self, held: _Held) -> bool:
         if held.interrupts or held.given_up:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,8 +23,12 @@ BROKER_VARIABLE = "SIGNOFF_BROKER_URL"
 class NoPublisher:
     """Sends nothing. What only reads, or registers versions, has nothing to send."""
 
-    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
-        """Leave it to the sweep."""
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+        """Leave them to the sweep."""
+
+    def backlog(self, queue: str) -> int:  # noqa: ARG002  # the form is the publisher's
+        """There is no queue."""
+        return 0
 
     def ping(self) -> None:
         """There is nothing to reach."""

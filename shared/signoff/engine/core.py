@@ -122,8 +122,8 @@ class Core:
 
     def send(self, messages: list[Message]) -> None:
         """Send hints, after the commit."""
-        for message in messages:
-            self.publisher.publish(message.run_id, message.epoch, message.queue)
+        if messages:
+            self.publisher.publish_all([(message.run_id, message.epoch, message.queue) for message in messages])
 
     def bounded(self, value: Json, what: str) -> None:
         """Refuse a value that has no canonical form or is too large. `what` is its path in the message."""

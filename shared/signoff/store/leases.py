@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from signoff.definition.graph import DEFAULT_QUEUE
 from signoff.store.database import Cursor
 from signoff.store.rows import RUN_COLUMNS, RunRow, run_from_row
 
@@ -63,25 +64,24 @@ def give_back(cursor: Cursor, run_id: UUID, *, epoch: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resend:
-    """A run whose message has to be sent (again)."""
+    """A run whose message is due. `resends` counts those before it; 0 is a retry's first, which nobody has sent."""
 
     run_id: UUID
     epoch: int
     queue: str
+    resends: int
 
 
 _RESEND = """
 WITH due AS (
-    SELECT id FROM runs
+    SELECT id, CASE WHEN status = 'queued' THEN least(resends + 1, 30) ELSE 0 END AS resends FROM runs
     WHERE due_at <= clock_timestamp() AND status IN ('queued', 'retrying')
     ORDER BY due_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE runs SET status = 'queued',
-    resends = least(CASE WHEN status = 'queued' THEN resends + 1 ELSE 0 END, 30),
-    due_at = clock_timestamp() + interval '1 second' * least(
-        %(first)s * power(2, CASE WHEN status = 'queued' THEN least(resends, 30) ELSE 0 END), %(longest)s)
+UPDATE runs SET status = 'queued', resends = due.resends,
+    due_at = clock_timestamp() + interval '1 second' * least(%(first)s * power(2, due.resends), %(longest)s)
 FROM due WHERE runs.id = due.id
-RETURNING runs.id, runs.epoch, runs.queue
+RETURNING runs.id, runs.epoch, runs.queue, runs.resends
 """
 
 
@@ -91,7 +91,9 @@ def take_due_messages(cursor: Cursor, *, limit: int, first_seconds: float, longe
     The epoch stays, so that a message still under way is as good as the new one.
     """
     cursor.execute(_RESEND, {"limit": limit, "first": first_seconds, "longest": longest_seconds})
-    return [Resend(run_id=row[0], epoch=row[1], queue=row[2] or "default") for row in cursor.fetchall()]
+    return [
+        Resend(run_id=row[0], epoch=row[1], queue=row[2] or DEFAULT_QUEUE, resends=row[3]) for row in cursor.fetchall()
+    ]
 
 
 def expired_leases(cursor: Cursor, *, limit: int) -> list[UUID]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -47,8 +47,11 @@ class Hints:
 
     sent: list[tuple[UUID, int]] = field(default_factory=list)
 
-    def publish(self, run_id: UUID, epoch: int, queue: str) -> None:
-        self.sent.append((run_id, epoch))
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+        self.sent += [(run_id, epoch) for run_id, epoch, _ in messages]
+
+    def backlog(self, queue: str) -> int:
+        return len(self.sent)
 
     def ping(self) -> None:
         """Always there."""
