@@ -14,6 +14,7 @@ from signoff.broker import EXECUTE, SWEEP
 from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
 from signoff.settings import Settings
+from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,9 @@ class Runtime:
 class Runtimes:
     """The runtime of the current process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, in_hand: InHand) -> None:
         self._settings = settings
+        self._in_hand = in_hand
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
 
@@ -46,13 +48,8 @@ class Runtimes:
                 threads = self._settings.concurrency if self._settings.pool == "threads" else 1
                 # One connection a step, one for the watch, one for the sweep.
                 engine = build_engine(self._settings, pool_size=threads + 2)
-                self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=Runner(engine))
+                self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=Runner(engine, self._in_hand))
             return self._runtime
-
-    def stop(self) -> None:
-        """Begin no further inline step; what runs may finish."""
-        if self._runtime is not None:
-            self._runtime.runner.stopping = True
 
 
 def register_tasks(app: Celery, runtimes: Runtimes) -> None:

@@ -17,6 +17,7 @@ from signoff.loading import Loaded, load_workflows
 from signoff.model import SYSTEM
 from signoff.settings import Settings
 from signoff_workers.app import make_app
+from signoff_workers.in_hand import InHand, StoppingWorker
 from signoff_workers.tasks import Runtimes, register_tasks
 
 log = structlog.get_logger(__name__)
@@ -29,10 +30,10 @@ def run_worker(settings: Settings) -> int:
     loaded = load_workflows(settings.modules)
     _register_all(settings, loaded)
     app = make_app(settings, settings.queues or queues_of(item.graph for item in loaded))
-    runtimes = Runtimes(settings)
-    register_tasks(app, runtimes)
-    _connect_signals(runtimes)
-    return _serve(app, settings)
+    in_hand = InHand()
+    register_tasks(app, Runtimes(settings, in_hand))
+    _connect_signals()
+    return _serve(app, settings, in_hand)
 
 
 def queues_of(graphs: Iterable[Graph]) -> list[str]:
@@ -50,9 +51,9 @@ def mark_ready() -> None:
         Path(path).write_text(str(os.getpid()))
 
 
-def _serve(app: Celery, settings: Settings) -> int:
+def _serve(app: Celery, settings: Settings, in_hand: InHand) -> int:
     # Not `app.worker_main`: that is Celery's command line, which loads a shell with it and prints a page first.
-    worker = app.Worker(
+    worker = app.subclass_with_self(StoppingWorker, name="Worker")(
         pool_cls=settings.pool,
         concurrency=settings.concurrency,
         loglevel=settings.log_level.upper(),
@@ -61,6 +62,7 @@ def _serve(app: Celery, settings: Settings) -> int:
         without_heartbeat=True,
         quiet=True,
     )
+    worker.in_hand = in_hand
     worker.start()
     code: int | None = worker.exitcode
     return code or 0
@@ -90,15 +92,11 @@ def _register(engine: Engine, graph: Graph) -> Registered:
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _connect_signals(runtimes: Runtimes) -> None:
+def _connect_signals() -> None:
     @signals.worker_ready.connect(weak=False)
     def _ready(**_: object) -> None:
         log.info("ready")
         mark_ready()
-
-    @signals.worker_shutting_down.connect(weak=False)
-    def _stopping(**_: object) -> None:
-        runtimes.stop()
 
     @signals.setup_logging.connect(weak=False)
     def _keep_our_logging(**_: object) -> None:

@@ -126,11 +126,16 @@ def _would_repeat(graph: Graph, run_id: UUID, history: Iterable[Event], from_ste
         state = transition(graph, state, run_id, event)
         if event.type is EventType.STEP_COMPLETED:
             done.add(event.data["step"])
-        elif event.type in (EventType.GATE_PASSED, EventType.GATE_DECIDED) and state.node is not None:
+        elif _was_allowed(graph, event) and state.node is not None:
             # Whoever was asked has just allowed the steps from here to the next gate, once more if need be.
-            if graph.gate(event.data["gate"]).mode == "before":
-                done.difference_update(step.name for step in _until_gate(graph, state.node))
+            done.difference_update(step.name for step in _until_gate(graph, state.node))
     return next((step.name for step in _until_gate(graph, from_step) if step.irreversible and step.name in done), None)
+
+
+def _was_allowed(graph: Graph, event: Event) -> bool:
+    if event.type not in (EventType.GATE_PASSED, EventType.GATE_DECIDED):
+        return False
+    return graph.gate(event.data["gate"]).mode == "before"
 
 
 def _until_gate(graph: Graph, name: str) -> Iterator[StepNode]:

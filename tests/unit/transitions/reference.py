@@ -265,6 +265,8 @@ class Reference:
             case "reject":
                 self.status, self.amount = "completed", None
             case _:
+                # Whoever sends the run back wants everything on the way done once more.
+                self._allow(0)
                 self.amount = self.received[0]
                 self._go(0)
 
