@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
-# SIGTERM is the soft shutdown: finish what runs, within a bound. Celery reads this when it is imported.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+# A pool of processes is stopped by Celery's soft shutdown: finish what runs, within a bound, then kill. Celery reads this
+# when it is imported. Threads can't be killed and a solo pool has nobody to wait, so they get its plain shutdown.
+if os.environ.get("SIGNOFF_POOL", "prefork") == "prefork":
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from signoff.errors import SignoffError
 from signoff.logs import configure_logs

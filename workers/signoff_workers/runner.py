@@ -18,6 +18,7 @@ from signoff.definition.context import RunContext
 from signoff.definition.steps import StepDef
 from signoff.engine import Claimed, Engine, Failure
 from signoff.errors import LeaseLost, StepError, Unavailable
+from signoff_workers.in_hand import InHand
 from signoff_workers.limits import StepTimedOut, Watch, timeout_failure
 
 log = structlog.get_logger(__name__)
@@ -30,14 +31,20 @@ LONGEST_PAUSE_SECONDS = 5.0
 class Runner:
     """Executes runs for one worker process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, in_hand: InHand) -> None:
         self._engine = engine
+        self._in_hand = in_hand
         self._watch = Watch(engine)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self.stopping = False
 
     def execute(self, run_id: UUID, epoch: int) -> None:
         """Take the run and go on with it as long as its steps may run inline and the time budget lasts."""
+        with self._in_hand.holding():
+            if not self._in_hand.stopping:
+                self._execute(run_id, epoch)
+            # Else the run stays queued, and the sweep has its message sent to another worker.
+
+    def _execute(self, run_id: UUID, epoch: int) -> None:
         try:
             claimed = self._engine.claim_run(run_id, epoch=epoch, worker=self._name)
         except Unavailable as error:
@@ -81,7 +88,7 @@ class Runner:
             return Failure(code="step_raised", message=message, trace=traceback.format_exc())
 
     def _complete(self, claimed: Claimed, output: Json, until: float) -> Claimed | None:
-        go_on = not self.stopping and time.monotonic() < until
+        go_on = time.monotonic() < until and not self._in_hand.stopping
         return self._engine.complete(claimed, output, worker=self._name, go_on=go_on)
 
     def _call(self, claimed: Claimed) -> Json:

@@ -32,7 +32,7 @@ def run_worker(settings: Settings) -> int:
     app = make_app(settings, settings.queues or queues_of(item.graph for item in loaded))
     in_hand = InHand()
     register_tasks(app, Runtimes(settings, in_hand))
-    _connect_signals()
+    _connect_signals(settings, in_hand)
     return _serve(app, settings, in_hand)
 
 
@@ -92,11 +92,17 @@ def _register(engine: Engine, graph: Graph) -> Registered:
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _connect_signals() -> None:
+def _connect_signals(settings: Settings, in_hand: InHand) -> None:
     @signals.worker_ready.connect(weak=False)
     def _ready(**_: object) -> None:
         log.info("ready")
         mark_ready()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _stopping(**_: object) -> None:
+        in_hand.stop()
+        if settings.pool != "prefork":
+            in_hand.end_after(settings.soft_shutdown_seconds)
 
     @signals.setup_logging.connect(weak=False)
     def _keep_our_logging(**_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from signoff.store.runs import Lease, load_events, load_values, lock_run, save
 from signoff.store.versions import VersionCache
 from signoff.transitions import runs
 from signoff.transitions.fold import Fold
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +128,16 @@ class Core:
         if messages:
             self.publisher.publish_all([(message.run_id, message.epoch, message.queue) for message in messages])
 
-    def bounded(self, value: Json, what: str) -> None:
-        """Refuse a value that has no canonical form or is too large. `what` is its path in the message."""
+    def expressible(self, value: Json, what: str) -> int:
+        """Refuse a value that has no canonical form, and answer how many bytes it has. `what` names it."""
         try:
-            size = len(canonical(value))
+            return len(canonical(value))
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidInput(f"{what} has a value that JSON can't carry exactly: {error}") from error
+
+    def bounded(self, value: Json, what: str) -> None:
+        """Refuse a value that has no canonical form or is too large. `what` is its path in the message."""
+        size = self.expressible(value, what)
         if size > self.settings.max_payload_bytes:
             raise TooLarge(
                 f"{what} is {size} bytes; the limit is {self.settings.max_payload_bytes}",
@@ -154,6 +161,11 @@ class Locked:
     @property
     def state(self) -> RunState:
         return self.fold.state
+
+
+def is_storable(text: str, limit: int) -> bool:
+    """Whether `text` is short enough and can be stored: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair."""
+    return len(text) <= limit and not _UNSTORABLE.search(text)
 
 
 def found(locked: Locked | None) -> Locked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from signoff.authorization import Action, HumanTaskFacts, authorize
-from signoff.engine.core import Core, Locked, Message
+from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.identity import Principal
 from signoff.model import Event, HumanTask
@@ -86,6 +86,7 @@ def assign(core: Core, human_task_id: UUID, *, assignee: str, by: Principal) -> 
 
 
 def comment(core: Core, human_task_id: UUID, *, text: str, by: Principal) -> Event:
+    core.expressible(text, "text")
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
         authorize(by, Action.COMMENT, facts_of(locked, task))
         collaboration.comment(locked.fold, task, text=text, actor=by.actor)
@@ -185,8 +186,11 @@ def _decide(
         return [], _decided(found, task, run_id, replayed=True)
     _expect_bulk(locked, task, request)
     if isinstance(request.patch, dict):
-        core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
+        # Before any hash of it is made: a value without a canonical form has none.
+        core.expressible(request.patch, "patch")
     recorded, _ = decisions.decide(locked.fold, task, request, actor=by.actor, new_id=core.new_id)
+    if isinstance(request.patch, dict):
+        core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
     messages = core.save(cursor, locked, core.lease_after(locked))
     messages += core.insert_compensation(cursor, locked)
     made = UUID(recorded.id)
@@ -221,7 +225,7 @@ def _check_words(request: DecisionRequest) -> None:
         ("/reason", request.reason, MAX_REASON),
         ("/on_behalf_of", request.on_behalf_of, 200),
     ):
-        if text is not None and (len(text) > limit or "\0" in text):
-            errors.append(FieldError(path=path, message=f"at most {limit} characters, without NUL"))
+        if text is not None and not is_storable(text, limit):
+            errors.append(FieldError(path=path, message=f"at most {limit} characters, without NUL or half characters"))
     if errors:
         raise InvalidInput(errors=errors)

@@ -10,7 +10,7 @@ from signoff.authorization import Action, RunFacts, authorize
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
-from signoff.engine.core import Core, Locked, Message, found
+from signoff.engine.core import Core, Locked, Message, found, is_storable
 from signoff.errors import FieldError, InvalidInput
 from signoff.identity import Principal
 from signoff.model import Actor, Candidates
@@ -87,7 +87,7 @@ def start(
 
 
 def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal) -> None:
-    if not reason.strip() or len(reason) > MAX_REASON:
+    if not reason.strip() or not is_storable(reason, MAX_REASON):
         raise InvalidInput(errors=[FieldError(path="/reason", message=f"say why in 1 to {MAX_REASON} characters")])
     with core.database.transaction() as cursor:
         locked = found(core.lock(cursor, run_id))
@@ -120,7 +120,7 @@ def _check_labels(labels: Mapping[str, str]) -> None:
     if len(labels) > MAX_LABELS:
         errors.append(FieldError(path="/labels", message=f"a run has at most {MAX_LABELS} labels"))
     for key, value in labels.items():
-        if not 1 <= len(key) <= MAX_LABEL_KEY or len(value) > MAX_LABEL_VALUE or "\0" in key + value:
+        if not key or not is_storable(key, MAX_LABEL_KEY) or not is_storable(value, MAX_LABEL_VALUE):
             errors.append(
                 FieldError(
                     path=f"/labels/{key[:MAX_LABEL_KEY]}",

@@ -12,7 +12,7 @@ import structlog
 
 from signoff.broker import queue_name
 from signoff.engine.core import Core, Message
-from signoff.errors import SignoffError
+from signoff.errors import Unavailable
 from signoff.model import RunStatus
 from signoff.store import leases
 from signoff.store.idempotency import forget_old
@@ -40,17 +40,21 @@ def sweep(core: Core) -> Swept:
     """One sweep: resend, take over from lost workers, climb the ladders of human tasks."""
     swept = Swept()
     budget = core.settings.sweep_max_rows
+    stuck_runs = stuck_tasks = 0
     while budget > 0:
         batch = min(core.settings.sweep_batch, budget)
         resent = _resend(core, batch)
-        expired = _expire_leases(core, batch)
-        woken = _wake_human_tasks(core, batch)
+        expired, runs = _expire_leases(core, batch, past=stuck_runs)
+        woken, tasks = _wake_human_tasks(core, batch, past=stuck_tasks)
+        # Rows that could not be moved are still due and come first again: the next round looks past them.
+        stuck_runs += runs - expired
+        stuck_tasks += tasks - woken
         swept.resent += resent
         swept.leases_expired += expired
         swept.human_tasks += woken
-        budget -= resent + expired + woken
+        budget -= resent + runs + tasks
         # A round that filled no batch has reached the end of what is due now.
-        if max(resent, expired, woken) < batch:
+        if max(resent, runs, tasks) < batch:
             break
     with core.database.statement() as cursor:
         swept.keys_forgotten = forget_old(
@@ -78,16 +82,18 @@ def _resend(core: Core, limit: int) -> int:
     return len(due)
 
 
-def _expire_leases(core: Core, limit: int) -> int:
+def _expire_leases(core: Core, limit: int, *, past: int) -> tuple[int, int]:
+    """How many runs were taken from lost workers, and how many were looked at."""
     with core.database.statement() as cursor:
-        run_ids = leases.expired_leases(cursor, limit=limit)
-    return sum(_guarded(core, run_id, None) for run_id in run_ids)
+        run_ids = leases.expired_leases(cursor, limit=limit, past=past)
+    return sum(_guarded(core, run_id, None) for run_id in run_ids), len(run_ids)
 
 
-def _wake_human_tasks(core: Core, limit: int) -> int:
+def _wake_human_tasks(core: Core, limit: int, *, past: int) -> tuple[int, int]:
+    """How many human tasks moved, and how many were looked at."""
     with core.database.statement() as cursor:
-        due = leases.due_human_tasks(cursor, limit=limit)
-    return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due)
+        due = leases.due_human_tasks(cursor, limit=limit, past=past)
+    return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due), len(due)
 
 
 def _guarded(core: Core, run_id: UUID, human_task_id: UUID | None) -> bool:
@@ -96,8 +102,10 @@ def _guarded(core: Core, run_id: UUID, human_task_id: UUID | None) -> bool:
         if human_task_id is None:
             return _expire_lease(core, run_id)
         return _wake(core, run_id, human_task_id)
-    except SignoffError as error:
-        log.exception("sweep_row_failed", run_id=str(run_id), code=error.code)
+    except Unavailable:
+        raise
+    except Exception:  # whatever is wrong with one run is an alarm, and no reason to leave the others
+        log.exception("sweep_row_failed", run_id=str(run_id))
         return False
 
 

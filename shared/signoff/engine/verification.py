@@ -16,6 +16,8 @@ from signoff.store.runs import load_events, lock_run
 from signoff.transitions.fold import replay
 
 BATCH = 200
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
+"""What reading raises when somebody has changed what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def chain_fault(run_id: UUID, stored: Sequence[StoredEvent]) -> Fault | None:
             return Fault(run_id=run_id, seq=position, problem="prev_hash is not the hash of the event before")
         try:
             computed = event_hash(run_id, item.event, previous)
-        except ValueError:
+        except (ValueError, TypeError):
             return Fault(run_id=run_id, seq=position, problem="the event has no canonical form")
         if item.hash.hex() != computed:
             return Fault(run_id=run_id, seq=position, problem="hash does not match the event")
@@ -96,20 +98,31 @@ def _comparable(state: RunState) -> RunState:
 
 
 def _verify_run(core: Core, cursor: Cursor, run_id: UUID) -> tuple[int, Fault | None]:
-    found = lock_run(cursor, run_id)
+    try:
+        found = lock_run(cursor, run_id)
+    except UNREADABLE as error:
+        return 0, Fault(run_id=run_id, seq=None, problem=f"the head can't be read: {error!r}")
     if found is None:
         raise NotFound("there is no such run, or none that you may see")
     row = found[0]
-    stored = load_events(cursor, run_id)
+    try:
+        stored = load_events(cursor, run_id)
+    except UNREADABLE as error:
+        return 0, Fault(run_id=run_id, seq=None, problem=f"an event can't be read: {error!r}")
     fault = chain_fault(run_id, stored)
     if fault is not None:
         return len(stored), fault
     if not stored:
         return 0, Fault(run_id=run_id, seq=None, problem="the run has no log")
-    graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
+    try:
+        graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
+    except (NotFound, *UNREADABLE) as error:
+        return len(stored), Fault(run_id=run_id, seq=1, problem=f"its workflow version can't be read: {error!r}")
+    if stored[0].event.data.get("sha256") != graph.sha256:
+        return len(stored), Fault(run_id=run_id, seq=1, problem="the workflow version is not the one it was started on")
     try:
         replayed = replay(graph, run_id, [item.event for item in stored])
-    except (KeyError, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         return len(stored), Fault(run_id=run_id, seq=None, problem=f"the log does not replay: {error!r}")
     return len(stored), head_fault(row, replayed, stored)
 

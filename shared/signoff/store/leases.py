@@ -96,20 +96,21 @@ def take_due_messages(cursor: Cursor, *, limit: int, first_seconds: float, longe
     ]
 
 
-def expired_leases(cursor: Cursor, *, limit: int) -> list[UUID]:
-    """Runs whose worker has not been heard of for a lease."""
+def expired_leases(cursor: Cursor, *, limit: int, past: int = 0) -> list[UUID]:
+    """Runs whose worker has not been heard of for a lease, without the first `past` of them."""
     cursor.execute(
-        "SELECT id FROM runs WHERE due_at <= clock_timestamp() AND status = 'running' ORDER BY due_at LIMIT %s",
-        (limit,),
+        "SELECT id FROM runs WHERE due_at <= clock_timestamp() AND status = 'running'"
+        " ORDER BY due_at, id LIMIT %s OFFSET %s",
+        (limit, past),
     )
     return [row[0] for row in cursor.fetchall()]
 
 
-def due_human_tasks(cursor: Cursor, *, limit: int) -> list[tuple[UUID, UUID]]:
-    """Human tasks whose wake-up has come, as (run, human task), earliest first."""
+def due_human_tasks(cursor: Cursor, *, limit: int, past: int = 0) -> list[tuple[UUID, UUID]]:
+    """Human tasks whose wake-up has come, as (run, human task), earliest first, without the first `past` of them."""
     cursor.execute(
-        "SELECT run_id, id FROM human_tasks WHERE wake_at <= clock_timestamp() ORDER BY wake_at LIMIT %s",
-        (limit,),
+        "SELECT run_id, id FROM human_tasks WHERE wake_at <= clock_timestamp() ORDER BY wake_at, id LIMIT %s OFFSET %s",
+        (limit, past),
     )
     return [(row[0], row[1]) for row in cursor.fetchall()]
 

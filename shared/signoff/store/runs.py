@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from signoff.canonical import Json, canonical
+from signoff.canonical import Json
 from signoff.model import GENESIS_HASH, Decision, Event, HumanTask, RunState, RunStatus, event_hash
 from signoff.store.database import Cursor
 from signoff.store.rows import (
@@ -190,7 +190,9 @@ def _event_parameters(run_id: UUID, events: Sequence[Event], previous: bytes) ->
         "seqs": [event.seq for event in events],
         "types": [str(event.type) for event in events],
         "actors": [dump(event.actor.to_json()) for event in events],
-        "data": [canonical(dict(event.data)).decode() for event in events],
+        # Hashed in canonical form, stored as it is: canonical JSON writes 1e17 without its exponent, and read back
+        # as an integer it would have no canonical form any more.
+        "data": [dump(dict(event.data)) for event in events],
         "prev_hashes": chain[:-1],
         "hashes": chain[1:],
     }

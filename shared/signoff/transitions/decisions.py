@@ -60,6 +60,10 @@ def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decisio
     """The decision this request repeats: the same person, the same words, of the same revision."""
     if request.payload_sha256 is None and request.revision is None:
         return None
+    revision = request.revision
+    if revision is None and request.payload_sha256 == task.payload_sha256:
+        # A new draft may be the same bytes again; what is said of it now is not what was said before.
+        revision = task.revision
     for decision in task.decisions:
         if (
             decision.actor.id == actor.id
@@ -67,7 +71,7 @@ def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decisio
             and decision.decision == request.decision
             and decision.patch == request.patch
             and request.payload_sha256 in (None, decision.payload_sha256)
-            and request.revision in (None, decision.revision)
+            and revision in (None, decision.revision)
         ):
             return decision
     return None

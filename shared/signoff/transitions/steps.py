@@ -60,7 +60,7 @@ def worker_lost(fold: Fold, *, max_lost: int) -> None:
     state = fold.state
     assert state.node is not None
     node = fold.graph.step(state.node)
-    if node.irreversible and not (node.takes is not None and "idempotency_key" in node.takes):
+    if not may_be_repeated(node):
         message = "the worker was lost during an irreversible step that takes no idempotency key"
         _give_up(fold, node, Failure(code="outcome_unknown", message=message))
     elif state.lost + 1 >= max_lost:
@@ -70,6 +70,11 @@ def worker_lost(fold: Fold, *, max_lost: int) -> None:
         lost = Failure(code="worker_lost", message="the worker's lease ended; another worker takes over")
         data = _failure_data(node.name, state.attempt, lost) | {"delay_ms": 0}
         fold.emit(EventType.STEP_RETRY_SCHEDULED, data)
+
+
+def may_be_repeated(step: StepNode) -> bool:
+    """Whether the step may run again when nobody knows how far it got: it has no lasting effect, or takes a key."""
+    return not step.irreversible or (step.takes is not None and "idempotency_key" in step.takes)
 
 
 def backoff_ms(policy: RetryPolicy, attempt: int, random: float) -> int:

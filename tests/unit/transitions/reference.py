@@ -176,7 +176,7 @@ class Reference:
             task.amount = edit
             task.votes = {who: ("approve", None)}
             if not task.spec.after:
-                self.amount = edit
+                self.amount = self.received[self.at] = edit
             return
         task.votes[who] = (option, edit)
         if task.enough(option):

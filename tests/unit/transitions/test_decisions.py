@@ -319,6 +319,22 @@ def test_what_another_said_or_what_was_taken_back_is_no_repetition() -> None:
     assert replayed(desk.tasks[0], _request(desk), person("ana")) is None
 
 
+def test_what_was_said_of_an_earlier_draft_with_the_same_bytes_is_no_repetition() -> None:
+    drafts = graph(step("draft", "ok"), gate("ok", "pay", options=STANDARD, changes_to="draft"), pay())
+    desk = Desk.opened(drafts, {}).complete({"a": 1}).decide("ana", "request_changes").complete({"a": 1})
+    said = {"decision": "request_changes", "payload_sha256": desk.task.payload_sha256}
+    assert replayed(desk.task, DecisionRequest(**said), person("ana")) is None
+    assert replayed(desk.task, DecisionRequest(**said, revision=1), person("ana")) is not None
+
+
+def test_an_edit_that_was_shown_to_others_is_repeated_by_the_hash_it_was_made_on() -> None:
+    desk = _asked(approvals=2, editable=("amount",))
+    seen = desk.task.payload_sha256
+    desk = desk.decide("ana", "approve", patch={"amount": 4})
+    again = DecisionRequest(decision="approve", payload_sha256=seen, patch={"amount": 4})
+    assert replayed(desk.task, again, person("ana")) is not None
+
+
 def test_who_wins_a_quorum_is_who_completed_it() -> None:
     desk = _asked(approvals=2).decide("ana", "approve").decide("ben", "approve")
     assert winner(desk.tasks[0])["by"]["name"] == "ben"
