@@ -50,7 +50,7 @@ def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Respo
     """Decide the same on several human tasks; each stands or fails on its own."""
     items = [BulkItem(human_task_id=item.id, payload_sha256=item.payload_sha256) for item in body.items]
     outcome = context.engine.decide_in_bulk(decision=body.decision, note=body.note, items=items, by=context.principal)
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         said = get_decisions(cursor, [result.human_task_id for result in outcome.results if result.decided])
     made = {view.id: view.to_json() for views in said.values() for view in views}
     results = [_bulk_result(result, made) for result in outcome.results]
@@ -58,7 +58,7 @@ def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Respo
 
 
 def _shown(context: Context, decided: Decided) -> Response:
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         task = get_human_task(cursor, context.engine.core.versions, decided.human_task_id, detail=False)
         run, _ = get_run(cursor, decided.run_id)
     found = {

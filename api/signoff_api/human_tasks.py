@@ -77,7 +77,7 @@ def assign_human_task(context: Context, human_task_id: UUID, body: request_model
 def comment_on_human_task(context: Context, human_task_id: UUID, body: request_models.AddComment) -> Response:
     """Add a comment; it becomes part of the log."""
     event = context.engine.comment(human_task_id, text=body.text, by=context.principal)
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         view = get_human_task(cursor, context.engine.core.versions, human_task_id, detail=False)
     comment = {
         "id": f"{view.row.run_id}:{event.seq}",
@@ -90,7 +90,7 @@ def comment_on_human_task(context: Context, human_task_id: UUID, body: request_m
 
 def shown(context: Context, human_task_id: UUID, *, authorized: bool = True) -> Response:
     """The human task as the caller sees it; after an operation of theirs they need not be asked again."""
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         view = get_human_task(cursor, context.engine.core.versions, human_task_id)
     if not authorized:
         authorize(context.principal, Action.READ_HUMAN_TASK, view.facts)

@@ -68,7 +68,7 @@ def read_runs(context: Context, query: request_models.RunListQuery) -> Response:
 @routes.route("GET", "/runs/{run_id}", answers={200: _RUN}, problems=(404,))
 def read_run(context: Context, run_id: UUID) -> Response:
     """Read one run."""
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         run, facts = get_run(cursor, run_id)
     authorize(context.principal, Action.READ_RUN, facts)
     return answer(run.to_json())
@@ -83,7 +83,7 @@ def read_run(context: Context, run_id: UUID) -> Response:
 def read_events(context: Context, run_id: UUID, query: request_models.EventListQuery) -> Response:
     """Read a run's log; `next_cursor` is the next `after`."""
     after = max(query.after, query.cursor or 0)
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         authorize(context.principal, Action.READ_RUN, run_facts(cursor, run_id))
         page = list_events(cursor, run_id, after=after, limit=query.limit)
         tasks = human_tasks_of_run(cursor, context.engine.core.versions, run_id)
@@ -106,7 +106,7 @@ def retry_run(context: Context, run_id: UUID, body: request_models.RetryRun) -> 
 
 
 def _shown(context: Context, run_id: UUID, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    with context.engine.database.reading() as cursor:
+    with context.engine.database.autocommit() as cursor:
         run, _ = get_run(cursor, run_id)
     return answer(run.to_json(), status, headers)
 

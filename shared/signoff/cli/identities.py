@@ -65,7 +65,7 @@ def list_all(as_json: AsJson = False) -> None:
     output = Output(as_json=as_json)
     with opened_database() as database:
         found = list_principals(database)
-        with database.reading() as cursor:
+        with database.autocommit() as cursor:
             enabled = {each.name for each in found if find_principal(cursor, each.name) is not None}
     if as_json:
         output.json([_principal_json(each) | {"disabled": each.name not in enabled} for each in found])
@@ -197,7 +197,7 @@ def _ensure_admin(database: Database, name: str) -> None:
     """Add the administrator if there is none of that name. Nobody becomes one by this who was something else."""
     from signoff.store.identity import create_principal, find_principal
 
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         found = find_principal(cursor, name)
     if found is None:
         create_principal(database, name=name, kind="user", roles=("admin",))

@@ -37,7 +37,7 @@ class Claimed:
 
 
 def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         row = leases.claim(cursor, run_id, epoch=epoch, worker=worker, lease_seconds=core.settings.lease_seconds)
         if row is None:
             return None
@@ -53,7 +53,7 @@ def arguments(core: Core, claimed: Claimed, names: Iterable[str]) -> dict[str, J
     seqs = {seq for name, seq in outputs.items() if name in wanted}
     if not seqs and "input" not in wanted:
         return {}
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         stored = load_values(cursor, claimed.run_id, sorted(seqs | {1}))
     values = outputs_of(stored, {name: seq for name, seq in outputs.items() if seq in seqs and name in wanted})
     if "input" in wanted:
@@ -114,7 +114,7 @@ def fail(core: Core, claimed: Claimed, failure: Failure) -> RunStatus:
 
 def give_back(core: Core, claimed: Claimed) -> None:
     """Hand back a run whose step has not begun; the next worker takes it at once."""
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         given = leases.give_back(cursor, claimed.run_id, epoch=claimed.epoch)
     if given:
         core.send([Message(run_id=claimed.run_id, epoch=claimed.epoch, queue=f"signoff.{claimed.step.queue}")])
@@ -122,7 +122,7 @@ def give_back(core: Core, claimed: Claimed) -> None:
 
 def renew(core: Core, held: Sequence[tuple[UUID, int]]) -> set[UUID]:
     """Lengthen the leases; answers which of the runs are still held."""
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         return leases.renew(cursor, held, lease_seconds=core.settings.lease_seconds)
 
 

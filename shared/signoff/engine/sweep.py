@@ -56,7 +56,7 @@ def sweep(core: Core) -> Swept:
         # A round that filled no batch has reached the end of what is due now.
         if max(resent, runs, tasks) < batch:
             break
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         swept.keys_forgotten = forget_old(
             cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
         )
@@ -64,7 +64,7 @@ def sweep(core: Core) -> Swept:
 
 
 def _resend(core: Core, limit: int) -> int:
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         due = leases.take_due_messages(
             cursor,
             limit=limit,
@@ -84,14 +84,14 @@ def _resend(core: Core, limit: int) -> int:
 
 def _expire_leases(core: Core, limit: int, *, past: int) -> tuple[int, int]:
     """How many runs were taken from lost workers, and how many were looked at."""
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         run_ids = leases.expired_leases(cursor, limit=limit, past=past)
     return sum(_guarded(core, run_id, None) for run_id in run_ids), len(run_ids)
 
 
 def _wake_human_tasks(core: Core, limit: int, *, past: int) -> tuple[int, int]:
     """How many human tasks moved, and how many were looked at."""
-    with core.database.statement() as cursor:
+    with core.database.autocommit() as cursor:
         due = leases.due_human_tasks(cursor, limit=limit, past=past)
     return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due), len(due)
 

@@ -111,35 +111,8 @@ class Database:
             pooled.close()
 
     @contextmanager
-    def reading(self) -> Iterator[Cursor]:
-        """A psycopg cursor whose every statement is a transaction of its own, for hot look-ups.
-
-        One round trip to the server instead of the three of a transaction. Raises Unavailable as
-        `transaction` does.
-        """
-        try:
-            pooled = self.engine.raw_connection()
-        except _UNAVAILABLE as error:
-            raise Unavailable("the database is not reachable") from error
-        try:
-            connection = pooled.driver_connection
-            assert connection is not None
-            connection.autocommit = True
-            try:
-                with connection.cursor() as cursor:
-                    yield cursor
-            finally:
-                if not connection.closed:
-                    connection.autocommit = False
-        except _UNAVAILABLE as error:
-            pooled.invalidate(error)
-            raise Unavailable("the database went away or took too long") from error
-        finally:
-            pooled.close()
-
-    @contextmanager
-    def statement(self) -> Iterator[Cursor]:
-        """A psycopg cursor for one statement, which is its own transaction: one round trip instead of three.
+    def autocommit(self) -> Iterator[Cursor]:
+        """A psycopg cursor whose every statement is a transaction of its own: one round trip instead of three.
 
         Raises Unavailable as `transaction` does.
         """
@@ -154,11 +127,9 @@ class Database:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
-        except BaseException as error:
-            if isinstance(error, _UNAVAILABLE):
-                pooled.invalidate(error)
-                raise Unavailable("the database went away or took too long") from error
-            raise
+        except _UNAVAILABLE as error:
+            pooled.invalidate(error)
+            raise Unavailable("the database went away or took too long") from error
         finally:
             if connection is not None and not connection.closed:
                 connection.autocommit = False

@@ -72,7 +72,7 @@ SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(updated_at)) 
 
 def server_facts(database: Database) -> ServerFacts:
     """Ask the server who it is. Raises Unavailable."""
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         row = cursor.execute(_SERVER).fetchone()
     assert row is not None
     return ServerFacts(version=row[0], version_text=row[1], now=row[2], standby=row[3])
@@ -80,7 +80,7 @@ def server_facts(database: Database) -> ServerFacts:
 
 def progress(database: Database) -> Progress:
     """What is overdue now. Raises Unavailable."""
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         due = {row[0]: Overdue(count=row[1], oldest_seconds=float(row[2])) for row in cursor.execute(_OVERDUE)}
         waiting = cursor.execute(_UNSERVED, (_IGNORED_RESENDS, _MAX_COUNTED)).fetchall()
     nothing = Overdue(count=0, oldest_seconds=0.0)

@@ -182,7 +182,7 @@ def authenticate(database: Database, key: str) -> Principal | None:
     # What can't be a key is not worth a connection.
     if not _KEY.fullmatch(key):
         return None
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
     return _principal(row) if row is not None else None
 

@@ -88,7 +88,7 @@ def audit_events(database: Database, head: AuditHead) -> Iterator[EventView]:
     while after < head.seq:
         # No connection is held while a slow reader takes what it has; the log only ever grows behind the
         # head.
-        with database.reading() as cursor:
+        with database.autocommit() as cursor:
             page = list_events(cursor, head.run.id, after=after, upto=head.seq)
         yield from page.items
         after = page.items[-1].seq if page.items else head.seq

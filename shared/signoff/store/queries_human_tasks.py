@@ -189,7 +189,7 @@ def list_human_tasks(
     with database.query() as connection:
         rows = connection.execute(page.statement(_COLUMNS, human_tasks)).all()
     shown, key = cut(rows, limit, len(order))
-    with database.reading() as reading:
+    with database.autocommit() as reading:
         views = _views(reading, versions, shown)
     return Page(
         items=tuple(view.for_viewer(viewer) for view in views),
@@ -248,7 +248,7 @@ def _conditions(database: Database, chosen: HumanTaskFilter) -> list[sa.ColumnEl
 
 def _asks(database: Database, candidate: str) -> sa.ColumnElement[bool]:
     """The human tasks that ask this group, or this person by name or by a group they are in."""
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         person = find_principal(cursor, candidate)
     groups = person.groups if person is not None and person.kind == "user" else frozenset()
     return is_candidate(candidate, groups | {candidate})

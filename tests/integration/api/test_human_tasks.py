@@ -236,7 +236,7 @@ def test_lists_show_exactly_what_may_be_read_one_by_one(api: Api, inbox: dict[st
         runs = [row.id for row in connection.exec_driver_sql("SELECT id FROM runs")]
     assert len(tasks) > 5
     for viewer in api.principals.values():
-        with database.reading() as cursor:
+        with database.autocommit() as cursor:
             may_tasks = {
                 found
                 for found in tasks

@@ -100,7 +100,7 @@ def test_a_disabled_principal_is_out_until_it_is_enabled(api: Api, database: Dat
     key = create_api_key(database, eve.name)
     update_principal(database, eve.name, disabled=True)
     assert authenticate(database, key) is None
-    with database.reading() as cursor:
+    with database.autocommit() as cursor:
         assert find_principal(cursor, eve.name) is None
     update_principal(database, eve.name, groups=["managers"])
     assert authenticate(database, key) is None

@@ -203,7 +203,7 @@ def test_a_request_under_way_is_answered_before_the_server_ends(
                 cursor.execute("LOCK TABLE workflow_versions IN ACCESS EXCLUSIVE MODE")
                 headers = {"Authorization": f"Bearer {server.key}"}
                 connection.request("GET", "/api/v1/workflows", headers=headers)
-                with database.reading() as other:
+                with database.autocommit() as other:
                     eventually(lambda: _waiting(other), why="the request waits for the lock")
                 server.process.send_signal(signal.SIGTERM)
                 eventually(lambda: "term" in server.log.read_text(), why="the server has begun to stop")
