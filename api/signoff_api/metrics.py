@@ -108,7 +108,7 @@ class _Stock:
             ("signoff_human_tasks_overdue", "Open human tasks past their due time.", counts.overdue_human_tasks),
             (
                 "signoff_oldest_overdue_run_seconds",
-                "How long the oldest queued run has been overdue: it grows when no worker makes progress.",
+                "How long the oldest wake-up of a run or human task has been overdue: it grows when nobody sees to it.",
                 counts.oldest_overdue_run_seconds,
             ),
         ):

@@ -21,7 +21,12 @@ def _split(value: object) -> object:
     return value
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
 class Settings(BaseSettings):
@@ -34,19 +39,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SIGNOFF_", extra="ignore", frozen=True)
 
-    database_url: SecretStr | None = None
-    broker_url: SecretStr | None = None
-    home: Path = Path(".signoff")
-    modules: Names = ()
+    database_url: SecretStr | None = Field(default=None, description="PostgreSQL 14 or later: `postgresql://…`")
+    broker_url: SecretStr | None = Field(
+        default=None, description="Redis protocol (`redis://`, `rediss://`) or RabbitMQ (`amqp://`)"
+    )
+    home: Path = Field(default=Path(".signoff"), description="where `signoff dev` keeps everything")
+    modules: Names = Field(
+        default=(), description="modules and YAML files that hold workflows; only workers import them"
+    )
 
-    api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8400, ge=0, le=65535)
-    api_workers: int = Field(default=2, ge=1, le=64)
-    api_threads: int = Field(default=8, ge=1, le=256)
+    api_host: str = Field(default="127.0.0.1", description="address the API listens on")
+    api_port: int = Field(default=8400, ge=0, le=65535, description="port the API listens on; 0 is any free one")
+    api_workers: int = Field(default=2, ge=1, le=64, description="processes of the API")
+    api_threads: int = Field(default=8, ge=1, le=256, description="threads of each, one a request")
     api_read_seconds: float = Field(default=15.0, ge=0.5, le=600, description="time to send one whole request")
     api_write_seconds: float = Field(default=30.0, ge=0.5, le=600, description="time to take one piece of an answer")
 
-    pool_size: int = Field(default=10, ge=1, le=200, description="database connections a process keeps")
+    pool_size: int = Field(default=10, ge=1, le=200, description="database connections of each process of the API")
     pool_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="wait for a free connection")
     statement_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="longest statement")
 
@@ -87,7 +96,7 @@ class Settings(BaseSettings):
     republish_max_seconds: float = Field(default=300.0, ge=1, le=86400, description="longest wait between resends")
 
     max_payload_bytes: int = Field(default=262_144, ge=1024, le=16_777_216, description="input, output or payload")
-    max_request_bytes: int = Field(default=1_048_576, ge=1024, le=67_108_864)
+    max_request_bytes: int = Field(default=1_048_576, ge=1024, le=67_108_864, description="largest body the API reads")
     max_bulk: int = Field(default=20, ge=1, le=200, description="human tasks one bulk decision may name")
     max_events_per_run: int = Field(
         default=10_000,
@@ -97,8 +106,8 @@ class Settings(BaseSettings):
     )
     idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
 
-    log_json: bool = False
-    log_level: str = "INFO"
+    log_json: bool = Field(default=False, description="one JSON object a line, for machines")
+    log_level: Level = Field(default="INFO", description="from this on is logged")
 
     def require_database_url(self) -> str:
         """The database's URL. Raises ConfigurationError when none is set."""

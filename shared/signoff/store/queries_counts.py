@@ -14,9 +14,8 @@ _SECONDS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much there is now. `oldest_overdue_run_seconds` says how long the oldest queued run has been waiting for a
-    worker beyond the moment at which its message should have been sent again: it grows when no worker makes
-    progress.
+    """How much there is now. `oldest_overdue_run_seconds` says how long a run or human task has been waiting beyond
+    the moment at which the sweep should have seen to it: it grows when there is no beat, or no worker for its sweeps.
     """
 
     runs: Mapping[str, int]
