@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-# A pool of processes is stopped by Celery's soft shutdown: finish what runs, within a bound, then kill. Celery reads this
-# when it is imported. Threads can't be killed and a solo pool has nobody to wait, so they get its plain shutdown.
+# A pool of processes is stopped by Celery's soft shutdown: finish what runs, within a bound, then kill. Celery reads
+# this when it is imported. Threads can't be killed and a solo pool has nobody to wait: they get its plain shutdown.
 if os.environ.get("SIGNOFF_POOL", "prefork") == "prefork":
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 

@@ -32,6 +32,10 @@ class InHand:
         self._count = 0
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Let go of the file; a worker process keeps it to its end."""
+        self._file.close()
+
     @property
     def stopping(self) -> bool:
         """Whether this worker has been told to stop, in whichever of its processes one asks."""
@@ -42,7 +46,7 @@ class InHand:
         os.pwrite(self._file.fileno(), _STOPPING, 0)
 
     def end_after(self, seconds: float) -> None:
-        """End this process then, whatever it is at: a thread can't be killed, and its lease gives the run to another."""
+        """End this process then, whatever it is at: a thread can't be killed, and its lease passes the run on."""
         timer = threading.Timer(seconds, self._end, (seconds,))
         timer.daemon = True
         timer.start()

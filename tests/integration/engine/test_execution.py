@@ -435,7 +435,7 @@ def test_a_run_that_loops_is_stopped(module_database_url: str, world: World) -> 
     small = World.on(module_database_url, max_events_per_run=100)
     try:
         run_id = small.start(loop, {})
-        for _ in range(25):
+        for _ in range(30):
             small.work(run_id, {})
             if small.state(run_id).status is RunStatus.FAILED:
                 break

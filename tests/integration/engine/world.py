@@ -14,7 +14,7 @@ from tests.unit.transitions.ledger import Ledger, check_head
 
 from signoff.canonical import Json
 from signoff.definition.graph import Graph, StepNode
-from signoff.engine import Claimed, DecisionRequest, Decided, Engine, Failure, IdempotencyKey
+from signoff.engine import Claimed, Decided, DecisionRequest, Engine, Failure, IdempotencyKey
 from signoff.identity import Principal
 from signoff.model import SYSTEM, Event, HumanTask, RunState, RunStatus, TaskState
 from signoff.settings import Settings
@@ -207,7 +207,8 @@ class World:
         check_head(graph, state, Ledger.read(graph, log))
         _check_row(graph, row)
         stored = self.sql(
-            "SELECT state, wake_at FROM human_tasks WHERE run_id = %s AND wake_at IS NOT NULL AND state <> 'open'", run_id
+            "SELECT state, wake_at FROM human_tasks WHERE run_id = %s AND wake_at IS NOT NULL AND state <> 'open'",
+            run_id,
         )
         assert stored == [], "what is over is not woken"
 

@@ -22,6 +22,7 @@ from signoff.model import SYSTEM, Event
 from signoff.settings import Settings
 from signoff.store.database import Database
 from signoff.store.runs import load_events
+from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
 
 BROKEN = {"order_id": "A-1", "text": "broken", "paid": "640"}
@@ -99,7 +100,9 @@ def stack(database_url: str) -> Iterator[Stack]:
     database = Database.connect(database_url, pool_size=2, pool_timeout_seconds=5, statement_timeout_seconds=15)
     hints = Hints()
     engine = Engine(database=database, publisher=hints, settings=settings)
-    yield Stack(engine=engine, hints=hints, runner=Runner(engine))
+    in_hand = InHand()
+    yield Stack(engine=engine, hints=hints, runner=Runner(engine, in_hand))
+    in_hand.close()
     engine.close()
 
 
