@@ -10,9 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from signoff.definition.authoring import Workflow
-from signoff.definition.document import compile_document, parse_yaml
-
 from signoff.definition.callables import resolve
+from signoff.definition.document import compile_document, parse_yaml
 from signoff.definition.faults import Fault
 from signoff.definition.graph import Graph
 from signoff.errors import ConfigurationError

@@ -123,9 +123,7 @@ def _idle(running: Stack, samples: int) -> list[Latency]:
     from_request, from_answer = [], []
     connection = HTTPConnection("127.0.0.1", running.api_port, timeout=10)
     for sample in range(samples + 10):
-        run_id = running.engine.start(
-            workflow="timed", input={"amount": 500.0}, requester=running.requester
-        ).run_id
+        run_id = running.engine.start(workflow="timed", input={"amount": 500.0}, requester=running.requester).run_id
         _until(lambda: _count(running, "status = 'waiting'", [run_id]) == 1, 10)  # noqa: B023
         ((human_task_id, shown),) = _human_tasks(running, [run_id])
         asked = time.time()

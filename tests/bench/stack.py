@@ -76,9 +76,7 @@ def stack(*, pool: str, concurrency: int) -> Iterator[Stack]:
                 folder / "worker.log",
             )
         )
-        undo.enter_context(
-            process([sys.executable, "-m", "signoff_workers", "beat"], environment, folder / "beat.log")
-        )
+        undo.enter_context(process([sys.executable, "-m", "signoff_workers", "beat"], environment, folder / "beat.log"))
         undo.enter_context(process([sys.executable, "-m", "signoff_api"], environment, folder / "api.log"))
         servers.eventually(ready.exists, seconds=30, why="the worker did not start")
         servers.eventually(lambda: _listens(port), seconds=30, why="the API did not start")
@@ -98,9 +96,7 @@ def stack(*, pool: str, concurrency: int) -> Iterator[Stack]:
 def process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, ended by SIGTERM and, if need be, SIGKILL."""
     with log.open("wb") as out:
-        child = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
-        )
+        child = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
     try:
         yield child
     finally:

@@ -86,7 +86,9 @@ class Desk:
         fold = Fold(self.graph, self.state, run_id=self.state.run_id, now=self.now, history=lambda: self.log)
         new_id = _ids(self.state.seq)
         result = command(fold, new_id)
-        children = tuple(_branch(self, fold, event, new_id) for event in fold.events if "compensation_run_id" in event.data)
+        children = tuple(
+            _branch(self, fold, event, new_id) for event in fold.events if "compensation_run_id" in event.data
+        )
         return replace(
             self,
             now=fold.now,
@@ -108,9 +110,7 @@ class Desk:
 
     def fail(self, *, retryable: bool = True, random: float = 0.0, code: str = "step_raised") -> Desk:
         failure = Failure(code=code, message="it broke", trace="Traceback …", retryable=retryable)
-        return self.do(
-            lambda fold, _: steps.failed(fold, step=self.state.node or "", failure=failure, random=random)
-        )
+        return self.do(lambda fold, _: steps.failed(fold, step=self.state.node or "", failure=failure, random=random))
 
     def lose_worker(self, *, max_lost: int = 2) -> Desk:
         return self.do(lambda fold, _: steps.worker_lost(fold, max_lost=max_lost))

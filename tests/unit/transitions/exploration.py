@@ -59,9 +59,10 @@ class Explored:
 
 
 def explore(scene: Scene, *, total: int = 0) -> Explored:
-    """Reach every state within the scene's depth and check each. Raises AssertionError with the way to the first bad one.
+    """Reach every state within the scene's depth and check each.
 
-    To the first `total` states every type of event is applied as well, fitting or not.
+    To the first `total` states every type of event is applied as well, fitting or not. Raises AssertionError with the
+    way to the first bad state.
     """
     found = Explored()
     start = Desk.opened(scene.graph, LARGE)
@@ -328,9 +329,9 @@ def _key(desk: Desk) -> tuple[Any, ...]:
 def _task_key(task: HumanTask) -> tuple[Any, ...]:
     said = tuple((d.revision, d.decision, d.actor.name, canonical(d.patch), d.withdrawn) for d in task.decisions)
     return (
-        task.gate, task.state, task.revision, task.payload_sha256, task.candidates, task.assignee, _since(task.revised_at),
-        _since(task.due_at), _since(task.wake_at), task.rung, task.pending, _since(task.release_at), task.outcome,
-        _since(task.not_before), said,
+        task.gate, task.state, task.revision, task.payload_sha256, task.candidates, task.assignee,
+        _since(task.revised_at), _since(task.due_at), _since(task.wake_at), task.rung, task.pending,
+        _since(task.release_at), task.outcome, _since(task.not_before), said,
     )  # fmt: skip
 
 

@@ -181,7 +181,9 @@ def guarded(graph: Graph) -> set[str]:
 def check_head(graph: Graph, state: RunState, ledger: Ledger) -> None:
     """That the state at rest is what the ledger allows. Raises AssertionError."""
     _check_run(state)
-    waiting_for = [task for task in state.human_tasks.values() if task.state is TaskState.OPEN and task.mode == "before"]
+    waiting_for = [
+        task for task in state.human_tasks.values() if task.state is TaskState.OPEN and task.mode == "before"
+    ]
     assert (state.status is RunStatus.WAITING) == bool(waiting_for), "an open task in mode before and a waiting run"
     assert len(waiting_for) <= 1, "a run stands at one gate"
     for task in waiting_for:

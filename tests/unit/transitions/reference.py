@@ -53,7 +53,9 @@ def build(specs: list[Spec]) -> Graph:
     for spec, following in zip(specs, [*specs[1:], None], strict=True):
         onward = following.name if following else None
         if isinstance(spec, StepSpec):
-            policy = RetryPolicy(attempts=spec.attempts, backoff_ms=MINUTE, factor=1.0, max_backoff_ms=MINUTE, jitter=0.0)
+            policy = RetryPolicy(
+                attempts=spec.attempts, backoff_ms=MINUTE, factor=1.0, max_backoff_ms=MINUTE, jitter=0.0
+            )
             takes = ("idempotency_key",) if spec.keyed else ()
             nodes.append(step(spec.name, onward, retry=policy, irreversible=spec.irreversible, takes=takes))
             continue
@@ -228,7 +230,11 @@ class Reference:
                 self._conclude(task, task.pending, "completed")
             return
         late = spec.due is not None and task.since + spec.due <= self.now
-        if spec.remind is not None and (spec.due is None or spec.remind < spec.due) and task.since + spec.remind <= self.now:
+        if (
+            spec.remind is not None
+            and (spec.due is None or spec.remind < spec.due)
+            and task.since + spec.remind <= self.now
+        ):
             task.reminded = True
         if not late or task.overdue:
             return

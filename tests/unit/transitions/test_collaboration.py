@@ -66,7 +66,12 @@ def test_a_task_is_assigned_to_a_candidate() -> None:
 
 @pytest.mark.parametrize(
     "assignee",
-    [None, _principal("sam", "others"), _principal("sam", "leads", kind="agent"), _principal("sam", "leads", kind="service")],
+    [
+        None,
+        _principal("sam", "others"),
+        _principal("sam", "leads", kind="agent"),
+        _principal("sam", "leads", kind="service"),
+    ],
 )
 def test_a_task_is_assigned_to_nobody_else(assignee: Principal | None) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -84,11 +89,7 @@ def test_four_eyes_keep_the_requester_from_being_assigned() -> None:
         graph=desk.graph,
         now=desk.now,
         state=desk.state.__class__(
-            **{
-                name: getattr(desk.state, name)
-                for name in desk.state.__slots__
-                if name != "requester"
-            },
+            **{name: getattr(desk.state, name) for name in desk.state.__slots__ if name != "requester"},
             requester=requester.actor,
         ),
         log=desk.log,

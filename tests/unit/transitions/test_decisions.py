@@ -151,7 +151,9 @@ def test_one_person_who_asks_for_changes_voids_what_others_said() -> None:
 
 
 def test_an_edit_is_a_new_revision_that_only_its_editor_has_approved() -> None:
-    desk = _asked(approvals=3, editable=("amount",)).decide("ana", "approve").decide("ben", "approve", patch={"amount": 4})
+    desk = (
+        _asked(approvals=3, editable=("amount",)).decide("ana", "approve").decide("ben", "approve", patch={"amount": 4})
+    )
     task = desk.task
     assert (task.revision, task.payload, desk.state.value) == (2, {"amount": 4}, {"amount": 4})
     assert [decision.actor.name for decision in task.current_decisions] == ["ben"]
@@ -189,7 +191,9 @@ def test_an_edit_that_is_for_others_to_approve_is_shown_to_them() -> None:
 
 
 def test_an_edit_for_the_same_people_stands_at_once() -> None:
-    desk = _asked({"amount": 5}, reviewers=REVIEWERS, editable=("amount",)).decide("ana", "approve", patch={"amount": 4})
+    desk = _asked({"amount": 5}, reviewers=REVIEWERS, editable=("amount",)).decide(
+        "ana", "approve", patch={"amount": 4}
+    )
     assert (desk.state.node, desk.state.value) == ("pay", {"amount": 4})
 
 

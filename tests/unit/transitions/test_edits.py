@@ -68,7 +68,9 @@ def test_a_field_that_is_not_editable_stays_as_it_is() -> None:
 
 def test_an_editable_object_may_be_edited_inside_and_its_neighbours_may_not() -> None:
     desk = _asked({"to": {"name": "a", "iban": "DE1"}}, editable=("to.name",))
-    assert desk.decide("ana", "approve", patch={"to": {"name": "b"}}).state.value == {"to": {"name": "b", "iban": "DE1"}}
+    assert desk.decide("ana", "approve", patch={"to": {"name": "b"}}).state.value == {
+        "to": {"name": "b", "iban": "DE1"}
+    }
     assert _paths(desk, {"to": {"iban": "DE2"}}) == {"/patch/to/iban"}
     assert _paths(desk, {"to": None}) == {"/patch/to"}
     assert _paths(desk, {"to": {}}) == {"/patch/to"}
@@ -152,7 +154,10 @@ def test_a_form_has_to_be_filled_in_and_is_added_under_the_gates_name() -> None:
     assert _paths(desk, None) == {"/patch/ok"}
     assert _paths(desk, {"ok": {}}) == {"/patch/ok/grade"}
     assert _paths(desk, {"ok": {"grade": "C"}}) == {"/patch/ok/grade"}
-    assert desk.decide("ana", "approve", patch={"ok": {"grade": "A"}}).state.value == {"amount": 5, "ok": {"grade": "A"}}
+    assert desk.decide("ana", "approve", patch={"ok": {"grade": "A"}}).state.value == {
+        "amount": 5,
+        "ok": {"grade": "A"},
+    }
 
 
 def test_a_form_is_nothing_for_who_says_no() -> None:

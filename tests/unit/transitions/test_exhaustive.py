@@ -8,8 +8,6 @@ import pytest
 from tests.unit.transitions.exploration import Scene, explore
 from tests.unit.transitions.scenes import SCENES
 
-
-
 NAMES = [scene.name.replace(" ", "-") for scene in SCENES]
 
 

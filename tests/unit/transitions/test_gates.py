@@ -89,7 +89,10 @@ def test_after_an_approval_the_gate_opens_a_new_task() -> None:
 
 def test_gates_in_a_row_are_evaluated_in_one_batch() -> None:
     chain = graph(
-        gate("first", "second", review_if="amount > 100"), gate("second", "third", mode="after"), gate("third", "pay"), pay()
+        gate("first", "second", review_if="amount > 100"),
+        gate("second", "third", mode="after"),
+        gate("third", "pay"),
+        pay(),
     )
     desk = Desk.opened(chain, {"amount": 5})
     kinds = [str(event.type) for event in desk.log]
@@ -104,9 +107,7 @@ def test_a_chain_of_gates_ends_the_run_with_the_payload() -> None:
 
 
 def test_what_follows_a_rejection_that_goes_on_is_a_result() -> None:
-    kept = graph(
-        gate("ok", "audit", routes={"reject": Goto(node="audit")}), gate("audit", None, mode="after")
-    )
+    kept = graph(gate("ok", "audit", routes={"reject": Goto(node="audit")}), gate("audit", None, mode="after"))
     desk = Desk.opened(kept, {"a": 1}).decide("ana", "reject")
     assert (desk.status, desk.state.outcome, desk.state.value) == (RunStatus.COMPLETED, "rejected", {"a": 1})
 

@@ -10,7 +10,7 @@ from tests.mutants import mutate
 from tests.unit.transitions.exploration import explore
 from tests.unit.transitions.scenes import scene
 
-from signoff.transitions import advance, decisions, edits, fold, human_task_events, runs, steps, timers
+from signoff.transitions import advance, decisions, fold, human_task_events, runs, steps, timers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,9 @@ def test_an_earlier_step_gets_the_value_it_had() -> None:
 
 def test_the_last_value_counts_where_a_run_came_by_twice() -> None:
     drafts = graph(step("draft", "ok"), gate("ok", "pay", options=STANDARD, changes_to="draft"), pay())
-    desk = Desk.opened(drafts, {"a": 1}).complete({"amount": 5}).decide("ana", "request_changes").complete({"amount": 4})
+    desk = (
+        Desk.opened(drafts, {"a": 1}).complete({"amount": 5}).decide("ana", "request_changes").complete({"amount": 4})
+    )
     received = values_received(drafts, desk.state.run_id, desk.log)
     assert received == {"draft": {"a": 1}, "ok": {"amount": 4}}
 
