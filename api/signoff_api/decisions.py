@@ -35,7 +35,7 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
     Say what you saw, by `payload_sha256` or `If-Match`. Whoever says the same of the same revision again gets
     the first answer again.
     """
-    said = DecisionRequest(**body.model_dump(), revision=read_revision(request))
+    said = DecisionRequest(**body.model_dump(), revision=read_revision(request), surface="api")
     key = read_idempotency_key(request, body.model_dump(mode="json"))
     decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key)
     return _shown(context, decided)
@@ -49,7 +49,9 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
 def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Response:
     """Decide the same on several human tasks; each stands or fails on its own."""
     items = [BulkItem(human_task_id=item.id, payload_sha256=item.payload_sha256) for item in body.items]
-    outcome = context.engine.decide_in_bulk(decision=body.decision, note=body.note, items=items, by=context.principal)
+    outcome = context.engine.decide_in_bulk(
+        decision=body.decision, note=body.note, items=items, by=context.principal, surface="api"
+    )
     with context.engine.database.autocommit() as cursor:
         said = get_decisions(cursor, [result.human_task_id for result in outcome.results if result.decided])
     made = {view.id: view.to_json() for views in said.values() for view in views}

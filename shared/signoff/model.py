@@ -174,7 +174,11 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What one person said of one revision."""
+    """What one person said of one revision.
+
+    `surface` is where they said it (`api`, `inbox`), `reading_ms` how long what they decided on was before their eyes,
+    as their browser counted it; both None where nobody knows.
+    """
 
     id: str
     revision: int
@@ -187,6 +191,8 @@ class Decision:
     payload_sha256: str = ""
     on_behalf_of: str | None = None
     bulk_id: str | None = None
+    surface: str | None = None
+    reading_ms: int | None = None
     withdrawn: bool = False
 
 

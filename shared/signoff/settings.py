@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="events after which a run is failed instead of looping on",
     )
+    claim_minutes: float = Field(
+        default=30.0, ge=0.05, le=1440, description="how long a claim holds that nobody renews"
+    )
+    session_hours: float = Field(default=12.0, ge=0.1, le=168, description="how long a sign-in to the pages holds")
     idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
 
     log_json: bool = Field(default=False, description="one JSON object a line, for machines")

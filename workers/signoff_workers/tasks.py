@@ -66,10 +66,11 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
         except Unavailable as error:
             log.warning("sweep_failed", error=error.detail)
             return
-        if swept.leases_expired or swept.human_tasks or swept.resent:
+        if swept.leases_expired or swept.human_tasks or swept.resent or swept.claims_lapsed:
             log.info(
                 "swept",
                 resent=swept.resent,
                 leases_expired=swept.leases_expired,
                 human_tasks=swept.human_tasks,
+                claims_lapsed=swept.claims_lapsed,
             )

@@ -89,8 +89,15 @@ class Engine:
         runs.retry(self.core, run_id, from_step=from_step, by=by)
 
     def claim(self, human_task_id: UUID, *, by: Principal) -> None:
-        """Take a human task for oneself. Raises Conflict when another holds it."""
+        """Take a human task for oneself, for a while; once more, and it lasts longer.
+
+        Raises Conflict when another holds it.
+        """
         human_tasks.claim(self.core, human_task_id, by=by)
+
+    def keep_claim(self, human_task_id: UUID, *, by: Principal) -> bool:
+        """Let one's own claim last longer; False when one has none any more. Nothing of it is in the log."""
+        return human_tasks.keep_claim(self.core, human_task_id, by=by)
 
     def release(self, human_task_id: UUID, *, by: Principal) -> None:
         """Give a human task back."""
@@ -123,10 +130,19 @@ class Engine:
         human_tasks.withdraw(self.core, human_task_id, by=by)
 
     def decide_in_bulk(
-        self, *, decision: str, note: str | None, items: Sequence[BulkItem], by: Principal
+        self,
+        *,
+        decision: str,
+        note: str | None,
+        items: Sequence[BulkItem],
+        by: Principal,
+        reason: str | None = None,
+        surface: str | None = None,
     ) -> BulkOutcome:
         """One decision on each of several human tasks; each stands or fails on its own."""
-        return human_tasks.decide_in_bulk(self.core, decision=decision, note=note, items=items, by=by)
+        return human_tasks.decide_in_bulk(
+            self.core, decision=decision, note=note, items=items, by=by, reason=reason, surface=surface
+        )
 
     def claim_run(self, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
         """Take a queued run for a worker; None when the message was a duplicate or came too late."""

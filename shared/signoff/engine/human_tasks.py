@@ -11,11 +11,12 @@ from signoff.authorization import Action, HumanTaskFacts, authorize
 from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.identity import Principal
-from signoff.model import Event, HumanTask
+from signoff.model import Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import find_principal
+from signoff.store.leases import hold_claim
 from signoff.store.runs import run_of_human_task
 from signoff.transitions import collaboration, decisions
 from signoff.transitions.decisions import DecisionRequest
@@ -61,9 +62,20 @@ class BulkOutcome:
 
 
 def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
-    with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
-        authorize(by, Action.CLAIM, facts_of(locked, task))
-        collaboration.claim(locked.fold, task, actor=by.actor)
+    with core.database.transaction() as cursor:
+        with _opened(core, cursor, human_task_id) as (locked, task):
+            authorize(by, Action.CLAIM, facts_of(locked, task))
+            collaboration.claim(locked.fold, task, actor=by.actor)
+        hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes)
+
+
+def keep_claim(core: Core, human_task_id: UUID, *, by: Principal) -> bool:
+    with core.database.transaction() as cursor:
+        _, task = _lock_human_task(core, cursor, human_task_id)
+        if task.state is not TaskState.OPEN or task.assignee != by.name:
+            return False
+        hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes)
+        return True
 
 
 def release(core: Core, human_task_id: UUID, *, by: Principal) -> None:
@@ -115,7 +127,14 @@ def withdraw(core: Core, human_task_id: UUID, *, by: Principal) -> None:
 
 
 def decide_in_bulk(
-    core: Core, *, decision: str, note: str | None, items: Sequence[BulkItem], by: Principal
+    core: Core,
+    *,
+    decision: str,
+    note: str | None,
+    items: Sequence[BulkItem],
+    by: Principal,
+    reason: str | None = None,
+    surface: str | None = None,
 ) -> BulkOutcome:
     if not 1 <= len(items) <= core.settings.max_bulk:
         raise InvalidInput(
@@ -125,7 +144,12 @@ def decide_in_bulk(
     results = []
     for item in items:
         request = DecisionRequest(
-            decision=decision, note=note, payload_sha256=item.payload_sha256, bulk_id=str(bulk_id)
+            decision=decision,
+            note=note,
+            reason=reason,
+            payload_sha256=item.payload_sha256,
+            bulk_id=str(bulk_id),
+            surface=surface,
         )
         try:
             decided = decide(core, item.human_task_id, request, by=by)

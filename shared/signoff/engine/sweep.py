@@ -5,7 +5,9 @@ It costs what is due and not what is parked: each kind of work is found by a par
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -16,7 +18,8 @@ from signoff.errors import Unavailable
 from signoff.model import RunStatus
 from signoff.store import leases
 from signoff.store.idempotency import forget_old
-from signoff.transitions import steps, timers
+from signoff.store.sessions import forget_ended
+from signoff.transitions import collaboration, steps, timers
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +36,7 @@ class Swept:
     resent: int = 0
     leases_expired: int = 0
     human_tasks: int = 0
+    claims_lapsed: int = 0
     keys_forgotten: int = 0
 
 
@@ -56,11 +60,29 @@ def sweep(core: Core) -> Swept:
         # A round that filled no batch has reached the end of what is due now.
         if max(resent, runs, tasks) < batch:
             break
+    swept.claims_lapsed = _release_claims(core, core.settings.sweep_batch)
     with core.database.autocommit() as cursor:
         swept.keys_forgotten = forget_old(
             cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
         )
+        forget_ended(cursor, limit=core.settings.sweep_batch)
     return swept
+
+
+def _release_claims(core: Core, limit: int) -> int:
+    with core.database.autocommit() as cursor:
+        lapsed = leases.lapsed_claims(cursor, limit=limit)
+    return sum(_guarded(run_id, partial(_release_claim, core, run_id, task_id)) for run_id, task_id in lapsed)
+
+
+def _release_claim(core: Core, run_id: UUID, human_task_id: UUID) -> bool:
+    with core.database.transaction() as cursor:
+        locked = core.lock(cursor, run_id, skip_locked=True)
+        if locked is None or not leases.claim_has_lapsed(cursor, human_task_id):
+            return False
+        collaboration.lapse(locked.fold, locked.state.human_tasks[human_task_id])
+        core.save(cursor, locked, core.lease_after(locked))
+    return True
 
 
 def _resend(core: Core, limit: int) -> int:
@@ -86,22 +108,21 @@ def _expire_leases(core: Core, limit: int, *, past: int) -> tuple[int, int]:
     """How many runs were taken from lost workers, and how many were looked at."""
     with core.database.autocommit() as cursor:
         run_ids = leases.expired_leases(cursor, limit=limit, past=past)
-    return sum(_guarded(core, run_id, None) for run_id in run_ids), len(run_ids)
+    return sum(_guarded(run_id, partial(_expire_lease, core, run_id)) for run_id in run_ids), len(run_ids)
 
 
 def _wake_human_tasks(core: Core, limit: int, *, past: int) -> tuple[int, int]:
     """How many human tasks moved, and how many were looked at."""
     with core.database.autocommit() as cursor:
         due = leases.due_human_tasks(cursor, limit=limit, past=past)
-    return sum(_guarded(core, run_id, human_task_id) for run_id, human_task_id in due), len(due)
+    moved = sum(_guarded(run_id, partial(_wake, core, run_id, human_task_id)) for run_id, human_task_id in due)
+    return moved, len(due)
 
 
-def _guarded(core: Core, run_id: UUID, human_task_id: UUID | None) -> bool:
+def _guarded(run_id: UUID, move: Callable[[], bool]) -> bool:
     """One row, one transaction. A row that can't be moved must not keep the others from moving."""
     try:
-        if human_task_id is None:
-            return _expire_lease(core, run_id)
-        return _wake(core, run_id, human_task_id)
+        return move()
     except Unavailable:
         raise
     except Exception:  # whatever is wrong with one run is an alarm, and no reason to leave the others

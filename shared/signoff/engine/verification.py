@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from signoff.engine.core import Core
+from signoff.canonical import Json
+from signoff.definition.graph import Graph
+from signoff.engine.core import Core, queue_of
 from signoff.errors import NotFound
-from signoff.model import GENESIS_HASH, RunState, RunStatus, event_hash
+from signoff.model import GENESIS_HASH, EventType, HumanTask, RunState, RunStatus, event_hash
 from signoff.store.database import Cursor
+from signoff.store.evidence import UNREADABLE, StoredRun, in_one_snapshot, run_ids, stored_runs
 from signoff.store.rows import RunRow, StoredEvent
-from signoff.store.runs import load_events, lock_run
+from signoff.store.versions import VersionCache
 from signoff.transitions.fold import replay
 
-BATCH = 200
-UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
-"""What reading raises when somebody has changed what was written."""
+BATCH = 100
+"""Runs that are read in one snapshot: what a verification holds of the database, and for how long, stays small."""
+
+_MOVING = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.RETRYING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +48,21 @@ class Verification:
 
 
 def verify(core: Core, run_id: UUID | None = None) -> Verification:
-    """Verify one run, or all of them in batches, oldest first; stops at the first fault."""
+    """Verify one run, or all of them in batches, oldest first; stops at the first fault. Raises NotFound.
+
+    Nothing is locked and nothing written. Each run is seen as of one moment.
+    """
+    # Graphs that this process knows from earlier may no longer be those that are stored.
+    versions = VersionCache()
     runs = events = 0
     for batch in _batches(core, run_id):
-        for one in batch:
-            with core.database.transaction() as cursor:
-                count, fault = _verify_run(core, cursor, one)
+        for count, fault in _verify_batch(core, versions, batch):
             runs += 1
             events += count
             if fault is not None:
                 return Verification(ok=False, runs=runs, events=events, first_bad=fault)
+    if run_id is not None and not runs:
+        raise NotFound("there is no such run, or none that you may see")
     return Verification(ok=True, runs=runs, events=events, first_bad=None)
 
 
@@ -67,7 +76,7 @@ def chain_fault(run_id: UUID, stored: Sequence[StoredEvent]) -> Fault | None:
             return Fault(run_id=run_id, seq=position, problem="prev_hash is not the hash of the event before")
         try:
             computed = event_hash(run_id, item.event, previous)
-        except (ValueError, TypeError):
+        except UNREADABLE:
             return Fault(run_id=run_id, seq=position, problem="the event has no canonical form")
         if item.hash.hex() != computed:
             return Fault(run_id=run_id, seq=position, problem="hash does not match the event")
@@ -86,6 +95,25 @@ def head_fault(row: RunRow, replayed: RunState, stored: Sequence[StoredEvent]) -
     for name in RunState.__slots__:
         if getattr(head, name) != getattr(log, name):
             return Fault(run_id=row.state.run_id, seq=row.state.seq, problem=f"the head's {name} is not the log's")
+    if not _exactly(_values(head), _values(log)):
+        return Fault(run_id=row.state.run_id, seq=row.state.seq, problem="a value of the head is not the log's")
+    return None
+
+
+def lease_fault(row: RunRow, graph: Graph) -> Fault | None:
+    """What the row knows beside the log and can't be: how long it is looked at again, by whom, in which queue.
+
+    Epoch, resends, and which worker has the run until when are the row's alone: no log vouches for them.
+    """
+    moving = row.row_status in _MOVING
+    for name, wrong in (
+        ("queue", row.queue != queue_of(graph, row.state)),
+        ("due_at", (row.due_at is not None) != moving),
+        ("worker", (row.worker is not None) != (row.row_status is RunStatus.RUNNING)),
+    ):
+        if wrong:
+            problem = f"the head's {name} is none that a run can have that is {row.row_status}"
+            return Fault(run_id=row.state.run_id, seq=row.state.seq, problem=problem)
     return None
 
 
@@ -97,45 +125,101 @@ def _comparable(state: RunState) -> RunState:
     return replace(state, labels=dict(state.labels), outputs=dict(state.outputs))
 
 
-def _verify_run(core: Core, cursor: Cursor, run_id: UUID) -> tuple[int, Fault | None]:
+def _values(state: RunState) -> Json:
+    """All JSON of a head that may be of any form."""
+    error = None if state.error is None else state.error.to_json()
+    tasks = {str(key): _values_of_task(task) for key, task in state.human_tasks.items()}
+    return [state.value, state.feedback, dict(state.outputs), dict(state.labels), error, tasks]
+
+
+def _values_of_task(task: HumanTask) -> Json:
+    return [task.payload, [decision.patch for decision in task.decisions]]
+
+
+def _exactly(one: Json, other: Json) -> bool:
+    """Whether two values that are equal in Python are the same JSON: there, True is 1."""
+    if isinstance(one, Mapping):
+        return all(_exactly(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return all(_exactly(value, its) for value, its in zip(one, other, strict=True))
+    return isinstance(one, bool) is isinstance(other, bool)
+
+
+def _verify_batch(core: Core, versions: VersionCache, ids: Sequence[UUID]) -> Iterator[tuple[int, Fault | None]]:
+    """The number of events and the fault of each of these runs."""
+    done = 0
     try:
-        found = lock_run(cursor, run_id)
-    except UNREADABLE as error:
-        return 0, Fault(run_id=run_id, seq=None, problem=f"the head can't be read: {error!r}")
-    if found is None:
-        raise NotFound("there is no such run, or none that you may see")
-    row = found[0]
+        for found in _verify_together(core, versions, ids):
+            yield found
+            done += 1
+    except UNREADABLE:
+        # One by one, it shows whose rows can't be read.
+        for run_id in ids[done:]:
+            yield _verify_alone(core, versions, run_id)
+
+
+def _verify_together(
+    core: Core, versions: VersionCache, ids: Sequence[UUID]
+) -> Iterator[tuple[int, Fault | None]]:
+    with core.database.transaction() as cursor:
+        in_one_snapshot(cursor)
+        for run in stored_runs(cursor, ids):
+            yield len(run.events), _run_fault(cursor, versions, run)
+
+
+def _verify_alone(core: Core, versions: VersionCache, run_id: UUID) -> tuple[int, Fault | None]:
     try:
-        stored = load_events(cursor, run_id)
+        (found,) = _verify_together(core, versions, [run_id])
     except UNREADABLE as error:
-        return 0, Fault(run_id=run_id, seq=None, problem=f"an event can't be read: {error!r}")
-    fault = chain_fault(run_id, stored)
+        return 0, Fault(run_id=run_id, seq=None, problem=f"it can't be read: {error!r}")
+    return found
+
+
+def _run_fault(cursor: Cursor, versions: VersionCache, run: StoredRun) -> Fault | None:
+    state, stored = run.row.state, run.events
+    fault = chain_fault(state.run_id, stored)
     if fault is not None:
-        return len(stored), fault
+        return fault
     if not stored:
-        return 0, Fault(run_id=run_id, seq=None, problem="the run has no log")
+        return Fault(run_id=state.run_id, seq=None, problem="the run has no log")
     try:
-        graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
+        graph = versions.graph(cursor, state.workflow, state.version)
     except (NotFound, *UNREADABLE) as error:
-        return len(stored), Fault(run_id=run_id, seq=1, problem=f"its workflow version can't be read: {error!r}")
+        problem = f"its workflow version can't be read: {error!r}"
+        return Fault(run_id=state.run_id, seq=1, problem=problem)
     if stored[0].event.data.get("sha256") != graph.sha256:
-        return len(stored), Fault(run_id=run_id, seq=1, problem="the workflow version is not the one it was started on")
+        problem = "the workflow version is not the one it was started on"
+        return Fault(run_id=state.run_id, seq=1, problem=problem)
     try:
-        replayed = replay(graph, run_id, [item.event for item in stored])
+        replayed = replay(graph, state.run_id, [item.event for item in stored])
     except UNREADABLE as error:
-        return len(stored), Fault(run_id=run_id, seq=None, problem=f"the log does not replay: {error!r}")
-    return len(stored), head_fault(row, replayed, stored)
+        return Fault(run_id=state.run_id, seq=None, problem=f"the log does not replay: {error!r}")
+    return head_fault(run.row, replayed, stored) or _decision_fault(run) or lease_fault(run.row, graph)
+
+
+def _decision_fault(run: StoredRun) -> Fault | None:
+    """A decision's row says where the log stood when it was written: at an event of the decision's own moment."""
+    if not run.decision_seqs:
+        return None
+    events = run.events
+    for stored in events:
+        event = stored.event
+        if event.type is not EventType.DECISION_RECORDED:
+            continue
+        seq = run.decision_seqs.get(event.data["decision_id"])
+        if seq is not None and not (event.seq <= seq <= len(events) and events[seq - 1].event.at == event.at):
+            return Fault(run_id=run.row.state.run_id, seq=event.seq, problem="the decision's seq is not the log's")
+    return None
 
 
 def _batches(core: Core, run_id: UUID | None) -> Iterator[list[UUID]]:
     if run_id is not None:
         yield [run_id]
         return
-    last = UUID(int=0)
+    last: UUID | None = None
     while True:
-        with core.database.transaction() as cursor:
-            cursor.execute("SELECT id FROM runs WHERE id > %s ORDER BY id LIMIT %s", (last, BATCH))
-            batch = [row[0] for row in cursor.fetchall()]
+        with core.database.autocommit() as cursor:
+            batch = run_ids(cursor, after=last, limit=BATCH)
         if not batch:
             return
         yield batch

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -127,7 +127,7 @@ def list_principals(database: Database) -> list[Principal]:
     """All of them by name, disabled ones too."""
     with database.query() as connection:
         rows = connection.execute(sa.select(principals).order_by(principals.c.name))
-        return [_principal((row.id, row.name, row.kind, row.groups, row.roles)) for row in rows]
+        return [principal_from_row((row.id, row.name, row.kind, row.groups, row.roles)) for row in rows]
 
 
 def create_api_key(database: Database, principal: str, *, expires_at: datetime | None = None) -> str:
@@ -184,7 +184,13 @@ def authenticate(database: Database, key: str) -> Principal | None:
         return None
     with database.autocommit() as cursor:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
-    return _principal(row) if row is not None else None
+    return principal_from_row(row) if row is not None else None
+
+
+def api_key_id(cursor: Cursor, key: str) -> UUID | None:
+    """Which key this is; None for one that is not known."""
+    row = cursor.execute("SELECT id FROM api_keys WHERE hash = %s", (_digest(key),)).fetchone()
+    return None if row is None else row[0]
 
 
 def _digest(key: str) -> bytes:
@@ -206,10 +212,11 @@ def _find(
         return None
     statement = "SELECT id, name, kind, groups, roles FROM principals WHERE name = %s "
     row = cursor.execute(statement + also, (name,)).fetchone()
-    return _principal(row) if row is not None else None
+    return principal_from_row(row) if row is not None else None
 
 
-def _principal(row: tuple[Any, ...]) -> Principal:
+def principal_from_row(row: Sequence[Any]) -> Principal:
+    """A row of id, name, kind, groups and roles."""
     made, name, kind, groups, roles = row
     return Principal(id=made, name=name, kind=kind, groups=frozenset(groups), roles=frozenset(roles))
 

@@ -115,6 +115,34 @@ def due_human_tasks(cursor: Cursor, *, limit: int, past: int = 0) -> list[tuple[
     return [(row[0], row[1]) for row in cursor.fetchall()]
 
 
+def hold_claim(cursor: Cursor, human_task_id: UUID, *, minutes: float) -> None:
+    """Let the claim on an open human task last this much longer. Its run has to be locked, as for every write."""
+    cursor.execute(
+        "UPDATE human_tasks SET claim_expires_at = clock_timestamp() + %s * interval '1 minute'"
+        " WHERE id = %s AND state = 'open' AND assignee IS NOT NULL",
+        (minutes, human_task_id),
+    )
+
+
+def lapsed_claims(cursor: Cursor, *, limit: int) -> list[tuple[UUID, UUID]]:
+    """Open human tasks that somebody claimed and left, as (run, human task)."""
+    cursor.execute(
+        "SELECT run_id, id FROM human_tasks WHERE claim_expires_at <= clock_timestamp() AND state = 'open'"
+        " ORDER BY claim_expires_at LIMIT %s",
+        (limit,),
+    )
+    return [(row[0], row[1]) for row in cursor.fetchall()]
+
+
+def claim_has_lapsed(cursor: Cursor, human_task_id: UUID) -> bool:
+    """The same of one, asked again under its run's lock."""
+    cursor.execute(
+        "SELECT 1 FROM human_tasks WHERE id = %s AND claim_expires_at <= clock_timestamp() AND state = 'open'",
+        (human_task_id,),
+    )
+    return cursor.fetchone() is not None
+
+
 _OLDEST_OVERDUE = """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - least(
     (SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL),

@@ -38,7 +38,7 @@ HUMAN_TASK_COLUMNS = (
 
 DECISION_COLUMNS = (
     "human_task_id, id, revision, decision, actor, at, note, reason, patch, payload_sha256, on_behalf_of, bulk_id,"
-    " withdrawn"
+    " surface, reading_ms, withdrawn"
 )
 
 EVENT_COLUMNS = "seq, type, at, actor, data, prev_hash, hash"
@@ -153,7 +153,9 @@ def decision_from_row(row: Sequence[Any]) -> tuple[UUID, Decision]:
         payload_sha256=row[9],
         on_behalf_of=row[10],
         bulk_id=None if row[11] is None else str(row[11]),
-        withdrawn=row[12],
+        surface=row[12],
+        reading_ms=row[13],
+        withdrawn=row[14],
     )
 
 
@@ -204,6 +206,7 @@ def human_task_parameters(task: HumanTask, state: RunState) -> dict[str, Any]:
         "wake_at": task.wake_at,
         "release_at": task.release_at,
         "completed_at": task.completed_at,
+        "changed_at": state.updated_at,
     }
 
 
@@ -224,6 +227,8 @@ def decision_parameters(decision: Decision, task: HumanTask, state: RunState) ->
         "payload_sha256": decision.payload_sha256,
         "on_behalf_of": decision.on_behalf_of,
         "bulk_id": decision.bulk_id,
+        "surface": decision.surface,
+        "reading_ms": decision.reading_ms,
         "withdrawn": decision.withdrawn,
         "at": decision.at,
     }

@@ -101,6 +101,8 @@ events = Table(
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     PrimaryKeyConstraint("run_id", "seq"),
+    # What policy decided by itself is counted beside what people did.
+    Index("events_gate_passed", "at", postgresql_where=text("type = 'gate.passed'")),
 )
 
 human_tasks = Table(
@@ -134,6 +136,12 @@ human_tasks = Table(
     _at("wake_at"),
     _at("release_at"),
     _at("completed_at"),
+    # What the log does not know: how long a claim still holds, and when the row was last written.
+    _at("claim_expires_at"),
+    Column("changed_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
+    Index("human_tasks_claims", "claim_expires_at", postgresql_where=text("claim_expires_at IS NOT NULL")),
+    Index("human_tasks_changed", "changed_at"),
+    Index("human_tasks_finished", text("completed_at DESC"), "id", postgresql_where=text("completed_at IS NOT NULL")),
     Index("human_tasks_wake", "wake_at", postgresql_where=text("wake_at IS NOT NULL")),
     Index("human_tasks_by_run", "run_id"),
     Index("human_tasks_open_by_due", "due_at", "id", postgresql_where=text("state = 'open'")),
@@ -181,6 +189,8 @@ decisions = Table(
     Column("payload_sha256", Text, nullable=False),
     Column("on_behalf_of", Text),
     Column("bulk_id", Uuid),
+    Column("surface", Text),
+    Column("reading_ms", Integer),
     Column("withdrawn", Boolean, nullable=False),
     _at("at", nullable=False),
     Index("decisions_by_human_task", "human_task_id", "seq"),
@@ -217,6 +227,34 @@ api_keys = Table(
     _at("created_at", nullable=False),
     _at("expires_at"),
     _at("revoked_at"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="sessions_principal"), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("api_key_id", Uuid, ForeignKey("api_keys.id", name="sessions_api_key")),
+    Column("user_agent", Text, nullable=False),
+    _at("created_at", nullable=False),
+    _at("seen_at", nullable=False),
+    _at("expires_at", nullable=False),
+    _at("revoked_at"),
+    Index("sessions_by_principal", "principal_id"),
+    Index("sessions_by_expiry", "expires_at"),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="sign_in_links_principal"), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _at("created_at", nullable=False),
+    _at("expires_at", nullable=False),
+    _at("used_at"),
+    Index("sign_in_links_by_expiry", "expires_at"),
 )
 
 idempotency_keys = Table(

@@ -42,6 +42,12 @@ def release(fold: Fold, task: HumanTask, *, actor: Actor, may_release_for_others
     fold.emit(EventType.HUMAN_TASK_RELEASED, data, actor=actor)
 
 
+def lapse(fold: Fold, task: HumanTask) -> None:
+    """Give back a human task whose claim nobody renewed."""
+    data = {"human_task_id": str(task.id), "gate": task.gate, "assignee": task.assignee, "lapsed": True}
+    fold.emit(EventType.HUMAN_TASK_RELEASED, data)
+
+
 def assign(fold: Fold, task: HumanTask, *, assignee: Principal | None, name: str, actor: Actor) -> None:
     """Hand the human task to a person who may decide it. Raises InvalidInput when they may not."""
     _expect_open(task)

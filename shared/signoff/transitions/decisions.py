@@ -32,7 +32,10 @@ from signoff.transitions.human_task_events import WITHDRAW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRequest:
-    """What a person says. `payload_sha256` or `revision` tells what they saw; one of them is needed."""
+    """What a person says. `payload_sha256` or `revision` tells what they saw; one of them is needed.
+
+    `surface` and `reading_ms` are kept as the surface says them; see `signoff.model.Decision`.
+    """
 
     decision: str
     note: str | None = None
@@ -42,6 +45,8 @@ class DecisionRequest:
     revision: int | None = None
     on_behalf_of: str | None = None
     bulk_id: str | None = None
+    surface: str | None = None
+    reading_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +282,8 @@ def _record(
         "payload_sha256": task.payload_sha256,
         "on_behalf_of": request.on_behalf_of,
         "bulk_id": request.bulk_id,
+        "surface": request.surface,
+        "reading_ms": request.reading_ms,
         "release_ms": gate.grace_ms if gate.grace_ms and satisfied else None,
     }
     fold.emit(EventType.DECISION_RECORDED, data, actor=actor)

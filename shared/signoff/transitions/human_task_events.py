@@ -113,6 +113,8 @@ def decision_recorded(gate: GateNode, task: HumanTask, event: Event) -> HumanTas
         payload_sha256=data["payload_sha256"],
         on_behalf_of=data["on_behalf_of"],
         bulk_id=data["bulk_id"],
+        surface=data.get("surface"),
+        reading_ms=data.get("reading_ms"),
     )
     task = replace(task, decisions=(*task.decisions, decision))
     if data["release_ms"] is None:

@@ -1,0 +1,183 @@
+"""Signing in to the pages: sessions and the links that start them.
+
+Session tokens and links are 256 random bits, kept as SHA-256 and looked up by equality. Nothing is cached: a session
+ends with the next request once it is revoked, its principal is disabled, or the API key it was started with is
+revoked or has expired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from signoff.errors import NotFound
+from signoff.identity import Principal
+from signoff.ids import new_id
+from signoff.store.database import Cursor, Database
+from signoff.store.identity import api_key_id, principal_from_row
+from signoff.store.schema import principals, sessions
+
+MAX_USER_AGENT = 200
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+_VALID = """
+SELECT p.id, p.name, p.kind, p.groups, p.roles
+FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k ON k.id = s.api_key_id
+WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL
+  AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+"""
+_LINKED = """
+SELECT p.id, p.name, p.kind, p.groups, p.roles
+FROM sign_in_links l JOIN principals p ON p.id = l.principal_id
+WHERE l.hash = %s AND l.used_at IS NULL AND l.expires_at > now() AND p.disabled_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What is kept of a sign-in. `by_key` says whether it came with an API key or by a link."""
+
+    id: UUID
+    principal: str
+    by_key: bool
+    user_agent: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+
+
+def start_session(database: Database, principal: Principal, *, hours: float, user_agent: str, key: str | None) -> str:
+    """A new session and its token, which is seen this once. `key` is the API key it was started with."""
+    token = secrets.token_urlsafe(32)
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO sessions (id, principal_id, hash, api_key_id, user_agent, created_at, seen_at, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, now(), now(), now() + %s)",
+            (
+                new_id(),
+                principal.id,
+                _digest(token),
+                None if key is None else api_key_id(cursor, key),
+                _printable(user_agent),
+                timedelta(hours=hours),
+            ),
+        )
+    return token
+
+
+def session_principal(database: Database, token: str) -> Principal | None:
+    """Whose session this is; None when it is unknown, has ended, or its principal or key has."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    with database.autocommit() as cursor:
+        row = cursor.execute(_VALID, (_digest(token),)).fetchone()
+    return None if row is None else principal_from_row(row)
+
+
+def touch_session(database: Database, token: str) -> None:
+    """Note that the session has just been used to do something."""
+    with database.autocommit() as cursor:
+        cursor.execute("UPDATE sessions SET seen_at = now() WHERE hash = %s", (_digest(token),))
+
+
+def end_session(database: Database, token: str) -> None:
+    """Sign out; once more is no error."""
+    with database.autocommit() as cursor:
+        cursor.execute(
+            "UPDATE sessions SET revoked_at = coalesce(revoked_at, now()) WHERE hash = %s", (_digest(token),)
+        )
+
+
+def list_sessions(database: Database, principal: str) -> list[Session]:
+    """The sessions of this principal that are still open, newest first."""
+    statement = (
+        sa.select(sessions, principals.c.name)
+        .join(principals, principals.c.id == sessions.c.principal_id)
+        .where(principals.c.name == principal, sessions.c.revoked_at.is_(None), sessions.c.expires_at > sa.func.now())
+        .order_by(sessions.c.created_at.desc())
+    )
+    with database.query() as connection:
+        return [_session(row) for row in connection.execute(statement)]
+
+
+def revoke_session(database: Database, session_id: UUID) -> None:
+    """End a session with the next request; once more is no error. Raises NotFound."""
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE sessions SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (session_id,))
+        if cursor.rowcount == 0:
+            raise NotFound("there is no such session")
+
+
+def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta) -> str:
+    """The token of a link that signs this principal in, once. Raises NotFound."""
+    token = secrets.token_urlsafe(32)
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO sign_in_links (id, principal_id, hash, created_at, expires_at)"
+            " SELECT %s, id, %s, now(), now() + %s FROM principals WHERE name = %s AND disabled_at IS NULL",
+            (new_id(), _digest(token), lasts, principal),
+        )
+        if cursor.rowcount == 0:
+            raise NotFound(f"there is no principal {principal!r}")
+    return token
+
+
+def peek_sign_in_link(database: Database, token: str) -> Principal | None:
+    """Whom the link would sign in; looking changes nothing, so a scanner that follows it does no harm."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    with database.autocommit() as cursor:
+        row = cursor.execute(_LINKED, (_digest(token),)).fetchone()
+    return None if row is None else principal_from_row(row)
+
+
+def use_sign_in_link(database: Database, token: str) -> Principal | None:
+    """The same, and the link is used up: of two at once only one gets in."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    with database.transaction() as cursor:
+        row = cursor.execute(f"{_LINKED} FOR UPDATE OF l", (_digest(token),)).fetchone()
+        if row is None:
+            return None
+        cursor.execute("UPDATE sign_in_links SET used_at = now() WHERE hash = %s", (_digest(token),))
+    return principal_from_row(row)
+
+
+def forget_ended(cursor: Cursor, *, limit: int) -> int:
+    """Delete sessions and links that ended a day ago; how many."""
+    gone = 0
+    for table in ("sessions", "sign_in_links"):
+        cursor.execute(
+            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at < now() - interval '1 day'"  # noqa: S608
+            " LIMIT %s)",
+            (limit,),
+        )
+        gone += cursor.rowcount
+    return gone
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _printable(user_agent: str) -> str:
+    return "".join(character for character in user_agent if character.isprintable())[:MAX_USER_AGENT]
+
+
+def _session(row: Any) -> Session:
+    return Session(
+        id=row.id,
+        principal=row.name,
+        by_key=row.api_key_id is not None,
+        user_agent=row.user_agent,
+        created_at=row.created_at,
+        seen_at=row.seen_at,
+        expires_at=row.expires_at,
+    )
