@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from signoff.cli.text import visible
+from signoff.definition.edges import edges, main_line_first
 from signoff.definition.graph import DEFAULT_QUEUE, End, GateNode, Goto, Graph, Node, StepNode, TakeOption, Target
 from signoff.durations import format_duration
 
@@ -16,34 +16,6 @@ if TYPE_CHECKING:
 _ENDS = ("completed", "failed", "canceled")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """One way on: from a node to a node, or to an ending. `label` says when, empty for the plain way."""
-
-    source: str
-    target: str
-    label: str = ""
-    ends: bool = False
-
-
-def edges(graph: Graph) -> Iterator[Edge]:
-    """Every way on in the graph."""
-    for name, node in graph.nodes.items():
-        if isinstance(node, StepNode):
-            yield _edge(name, Goto(node=node.next) if node.next else End(status="completed"))
-            continue
-        if node.mode == "after":
-            yield _edge(name, Goto(node=node.next) if node.next else End(status="completed"), "goes on")
-        for option, target in node.routes.items():
-            # Beside a run that has gone on, only an outcome that starts a branch leads anywhere.
-            if node.mode == "before" or (isinstance(target, Goto) and target.node != node.next):
-                yield _edge(name, target, option)
-        if node.changes_to is not None:
-            yield Edge(source=name, target=node.changes_to, label="request_changes")
-        if node.on_timeout is not None and not isinstance(node.on_timeout, TakeOption):
-            yield _edge(name, node.on_timeout, "no answer")
-
-
 def draw(graph: Graph) -> Iterator[Text]:
     """The graph as lines of text: the main line first, then each branch."""
     from rich.text import Text
@@ -51,7 +23,7 @@ def draw(graph: Graph) -> Iterator[Text]:
     yield Text.assemble((visible(graph.workflow), "bold"), (f"  {graph.sha256[:12]}", "dim"))
     if graph.description:
         yield Text(visible(graph.description), style="dim")
-    for at, line in enumerate(_lines(graph)):
+    for at, line in enumerate(main_line_first(graph)):
         if at:
             yield Text("")
             led = ", ".join(f"{edge.source} {edge.label}".strip() for edge in edges(graph) if edge.target == line[0])
@@ -88,31 +60,6 @@ def dot(graph: Graph) -> str:
         label = f" [label={_quoted(edge.label)}]" if edge.label else ""
         lines.append(f"  {_quoted(edge.source)} -> {_quoted(target)}{label};")
     return "\n".join([*lines, "}"])
-
-
-def _edge(source: str, target: Target, label: str = "") -> Edge:
-    match target:
-        case Goto(node=node):
-            return Edge(source=source, target=node, label=label)
-        case End(status=status):
-            return Edge(source=source, target=status, label=label, ends=True)
-        case TakeOption(option=option):
-            return Edge(source=source, target=option, label=label)
-
-
-def _lines(graph: Graph) -> list[list[str]]:
-    """The nodes in the order they follow one another: the main line, then what only an outcome leads to."""
-    found: list[list[str]] = []
-    seen: set[str] = set()
-    for first in (graph.start, *graph.nodes):
-        line: list[str] = []
-        name: str | None = first
-        while name is not None and name not in seen:
-            seen.add(name)
-            line.append(name)
-            name = graph.nodes[name].next
-        found += [line] if line else []
-    return found
 
 
 def _draw_node(name: str, node: Node) -> Iterator[Text]:
