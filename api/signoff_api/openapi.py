@@ -157,9 +157,9 @@ def _headers(headers: Sequence[Header]) -> dict[str, Any]:
 def _problems(operation: Operation) -> dict[str, Any]:
     statuses = set(operation.problems)
     if not operation.public:
-        statuses |= {401, 422, 500, 503}
+        statuses |= {401, 413, 422, 500, 503}
     if operation.body is not None or operation.takes_document:
-        statuses |= {400, 413, 415}
+        statuses |= {400, 415}
     if operation.headers:
         statuses |= {400}
     if operation.path_parameters:

@@ -232,6 +232,20 @@ def _members(kind: ProblemKind, detail: str, fix: str | None = None) -> dict[str
     return members | ({"fix": fix} if fix else {})
 
 
+def unread(status: int) -> dict[str, Any]:
+    """The members for a request that the server itself can't make out, and so never hands to the application."""
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _members(KINDS["internal"], "the request failed for a reason that is not yours")
+    details = {
+        HTTPStatus.REQUEST_URI_TOO_LONG: "the address is longer than this server reads",
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "the headers are larger or more than this server reads",
+    }
+    # An unknown transfer coding is 501 by RFC 9112, but nothing on our side is out of order.
+    status = status if status in details else HTTPStatus.BAD_REQUEST
+    detail = details.get(HTTPStatus(status), "this is no HTTP request that can be read")
+    return _members(KINDS["malformed"], detail) | {"status": int(status)}
+
+
 def respond(members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """The response that carries a problem."""
     return Response(to_bytes(members), members["status"], dict(headers or {}), content_type=MEDIA_TYPE)

@@ -41,7 +41,9 @@ def _unescaped_digits(value: object) -> object:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-Digits: TypeAlias = Annotated[int, BeforeValidator(_unescaped_digits)]
+# The bounds stand before the validator: behind it pydantic would hold them and describe them by no JSON Schema keyword.
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_unescaped_digits)]
+Seq: TypeAlias = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(_unescaped_digits)]
 Text: TypeAlias = Annotated[str, StringConstraints(strict=True)]
 Name: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 Sha256: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=_SHA256)]
@@ -56,7 +58,7 @@ class Request(BaseModel):
 
 
 class PageQuery(Request):
-    limit: Annotated[Digits, Field(ge=1, le=MAX_LIMIT, description="How many to show.")] = DEFAULT_LIMIT
+    limit: Annotated[Limit, Field(description="How many to show.")] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,
         Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the page before this one."),
@@ -74,11 +76,11 @@ class RunListQuery(PageQuery):
 
 
 class EventListQuery(Request):
-    after: Annotated[Digits, Field(ge=0, le=MAX_INTEGER, description="Only events behind this `seq`.")] = 0
-    limit: Annotated[Digits, Field(ge=1, le=MAX_LIMIT, description="How many to show.")] = DEFAULT_LIMIT
+    after: Annotated[Seq, Field(description="Only events behind this `seq`.")] = 0
+    limit: Annotated[Limit, Field(description="How many to show.")] = DEFAULT_LIMIT
     cursor: Annotated[
-        Digits | None,
-        Field(ge=0, le=MAX_INTEGER, description="`next_cursor` of the page before this one; the same as `after`."),
+        Seq | None,
+        Field(description="`next_cursor` of the page before this one; the same as `after`."),
     ] = None
 
 

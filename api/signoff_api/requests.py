@@ -44,10 +44,17 @@ def read_bytes(request: Request, max_bytes: int) -> bytes:
     """The body. Raises RequestEntityTooLarge when it has more bytes, however it is sent; MalformedInput."""
     # Werkzeug's own limit cuts a body in chunks at the limit and says nothing; what is left could be another
     # document.
-    data = b"" if (request.content_length or 0) > max_bytes else _read(request, max_bytes + 1)
-    if (request.content_length or len(data)) > max_bytes:
+    refuse_large(request, max_bytes)
+    data = _read(request, max_bytes + 1)
+    if len(data) > max_bytes:
         raise RequestEntityTooLarge
     return data
+
+
+def refuse_large(request: Request, max_bytes: int) -> None:
+    """Raises RequestEntityTooLarge when the request announces a larger body, wanted here or not."""
+    if (request.content_length or 0) > max_bytes:
+        raise RequestEntityTooLarge
 
 
 def discard_body(request: Request) -> None:
@@ -128,16 +135,16 @@ def read_query(model: type[M], request: Request) -> M:
 
 
 def read_revision(request: Request) -> int | None:
-    """The revision that `If-Match` names, None without the header.
+    """The revision that `If-Match` names, None without the header and for `*`, which any revision is.
 
-    Raises MalformedInput when it holds no entity tag, PreconditionRequired when it does not name a single
-    one.
+    Raises MalformedInput when it holds no entity tag, PreconditionRequired when it holds several.
     """
     text = request.headers.get("If-Match")
-    if text is None:
+    # "Any revision" does not say what the reviewer saw; where the body does, it does no harm.
+    if text is None or text.strip() == "*":
         return None
-    # "Any revision" and "one of these" don't say what the reviewer saw.
-    if text.strip() == "*" or "," in text:
+    # Nor does "one of these".
+    if "," in text:
         raise PreconditionRequired(
             "If-Match has to name the one revision that you saw", fix="send the ETag of the human task you read"
         )
@@ -177,7 +184,13 @@ def _field_errors(error: ValidationError, spell: Any) -> list[FieldError]:
 
 
 def _message(kind: str, message: str) -> str:
-    known = {"extra_forbidden": "is not a field that is known here", "missing": "is missing"}
+    known = {
+        "extra_forbidden": "is not a field that is known here",
+        "missing": "is missing",
+        # pydantic's own words for these name its classes.
+        "model_type": "is no object",
+        "dict_type": "is no object",
+    }
     return known.get(kind, message.removeprefix("Value error, "))
 
 
@@ -187,7 +200,8 @@ def _fix(kind: str) -> str | None:
 
 def _pointer(place: Iterable[str | int]) -> str:
     """A JSON pointer (RFC 6901) into the body."""
-    parts = [str(part)[:100].replace("~", "~0").replace("/", "~1") for part in place]
+    # pydantic marks a key that is wrong itself by one more part, which is nowhere in the body.
+    parts = [str(part)[:100].replace("~", "~0").replace("/", "~1") for part in place if part != "[key]"]
     return "/" + "/".join(parts)
 
 

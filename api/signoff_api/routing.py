@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from signoff.errors import NotFound
 from signoff.ids import parse_id
 from signoff_api.context import authenticated
-from signoff_api.requests import JSON, Document, read_body, read_document, read_query
+from signoff_api.requests import JSON, Document, read_body, read_document, read_query, refuse_large
 
 Method: TypeAlias = Literal["GET", "PUT", "POST", "DELETE"]
 View: TypeAlias = Callable[..., Response]
@@ -160,6 +160,7 @@ def _handler(operation: Operation) -> Callable[..., Response]:
         if not operation.public:
             # Before anything is parsed: who has no key learns nothing and costs little.
             context = arguments["context"] = authenticated()
+            refuse_large(request, context.settings.max_request_bytes)
             parameters = read_query(operation.query or _NoParameters, request)
             if operation.query is not None:
                 arguments["query"] = parameters

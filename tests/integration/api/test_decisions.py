@@ -61,6 +61,10 @@ def test_whoever_does_not_say_what_they_saw_is_asked_to(api: Api, task: Any, hea
     problem(response, 428, "precondition_required")
 
 
+def test_if_match_with_any_adds_nothing_to_a_body_that_says_what_was_seen(api: Api, task: Any) -> None:
+    api.as_("ana").ok(api.as_("ana").decide(task, "approve", headers={"If-Match": "*"}), 201)
+
+
 def test_if_match_without_an_entity_tag_is_malformed(api: Api, task: Any) -> None:
     response = api.as_("ana").post(
         f"/human-tasks/{task['id']}/decisions", {"decision": "approve"}, headers={"If-Match": "1"}

@@ -47,7 +47,7 @@ def test_what_is_not_strict_json_is_malformed(api: Api, body: bytes, says: str) 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"true"])
 def test_a_body_is_an_object(api: Api, body: bytes) -> None:
     response = api.as_("portal").post("/runs", data=body, content_type="application/json")
-    problem(response, 422, "invalid")
+    assert problem(response, 422, "invalid")["errors"] == [{"path": "/", "message": "is no object"}]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,20 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(api: Api) -> None:
     problem(api.as_("portal").post("/runs", data=body, content_type="application/json"), 413, "body_too_large")
     within = START.encode() % (b" " * 1_048_000 + b"1")
     assert api.as_("portal").post("/runs", data=within, content_type="application/json").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/runs"),
+        ("PUT", "/workflows/w"),
+        ("PUT", "/human-tasks/01a20304-6249-76bb-8d5a-b8ac3b7d68a5/claim"),
+        ("GET", "/runs"),
+    ],
+)
+def test_a_large_body_is_refused_whatever_it_is_and_wherever_it_goes(api: Api, method: str, path: str) -> None:
+    response = api.as_("admin").send(method, path, data=b"x" * 1_048_577, content_type="text/plain")
+    problem(response, 413, "body_too_large")
 
 
 @pytest.mark.parametrize(

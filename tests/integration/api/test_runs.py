@@ -55,6 +55,11 @@ def test_each_bad_field_is_named_by_its_path(api: Api, change: dict[str, Any], p
     assert any(where.startswith(path) for where in paths(found)), found
 
 
+def test_a_bad_label_is_named_by_its_key(api: Api) -> None:
+    body = {"workflow": "expense", "input": {"amount": 1}, "labels": {"a:b": "c"}}
+    assert paths(problem(api.as_("portal").post("/runs", body), 422, "invalid")) == {"/labels/a:b"}
+
+
 def test_a_run_of_no_workflow_is_not_started(api: Api) -> None:
     problem(api.as_("portal").post("/runs", {"workflow": "none", "input": 1}), 404, "not_found")
 

@@ -102,6 +102,16 @@ def test_the_document_is_whole(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
 
 
+def test_the_bounds_of_parameters_are_said_in_json_schema(document: dict[str, Any]) -> None:
+    known = {"type", "format", "enum", "default", "minimum", "maximum", "minLength", "maxLength", "pattern", "items"}
+    for _, path, operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            schema = parameter["schema"]
+            assert set(schema) <= known | {"maxItems", "example", "$ref"}, (path, parameter["name"], schema)
+            if parameter["name"] == "limit":
+                assert (schema["minimum"], schema["maximum"]) == (1, 200)
+
+
 def test_requests_refuse_what_they_do_not_know(document: dict[str, Any]) -> None:
     for _, path, operation in _operations(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():

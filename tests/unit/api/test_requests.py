@@ -37,7 +37,6 @@ def test_if_match_names_a_revision_or_one_that_never_is(header: str, revision: i
 @pytest.mark.parametrize(
     ("header", "error"),
     [
-        ("*", PreconditionRequired),
         ('"1", "2"', PreconditionRequired),
         ("1", MalformedInput),
         ('w/"1"', MalformedInput),
@@ -53,6 +52,10 @@ def test_if_match_that_names_none_or_many_is_refused(header: str, error: type[Si
 
 def test_without_if_match_there_is_no_revision() -> None:
     assert read_revision(_request()) is None
+
+
+def test_if_match_with_any_says_nothing_of_the_revision() -> None:
+    assert read_revision(_request(headers={"If-Match": " * "})) is None
 
 
 def test_a_fingerprint_is_of_the_place_and_the_body_but_not_of_its_spelling() -> None:
