@@ -1,7 +1,8 @@
-"""Gunicorn's thread worker, with an end to the patience for slow clients.
+"""Gunicorn's thread worker, with an end to the patience for slow clients, and with problems for what it refuses.
 
 A thread serves one client at a time. Gunicorn waits without limit for the rest of a request and for a client
-that does not take its answer, so a few slow ones would hold every thread there is.
+that does not take its answer, so a few slow ones would hold every thread there is. A request that it can't make
+out it would answer with a page of HTML, where a client of the API expects `application/problem+json`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import errno
 import math
 import socket
 import time
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+
+from signoff_api import problems
+from signoff_api.answers import to_bytes
 
 
 class TimedSocket:
@@ -58,6 +64,34 @@ class TimedSocket:
             self._client.settimeout(before)
 
 
+class _Page:
+    """Stands in for the client's socket while gunicorn writes the page it refuses a request with."""
+
+    status = int(HTTPStatus.BAD_REQUEST)
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self.status = int(data.split(b" ", 2)[1])
+
+
+def _refusal(status: int) -> bytes:
+    members = problems.unread(status)
+    body = to_bytes(members)
+    head = (
+        f"HTTP/1.1 {members['status']} {HTTPStatus(members['status']).phrase}",
+        "Connection: close",
+        f"Content-Type: {problems.MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        "X-Content-Type-Options: nosniff",
+        "Cache-Control: no-store",
+        "",
+        "",
+    )
+    return "\r\n".join(head).encode("ascii") + body
+
+
 def worker_class(*, read_seconds: float, write_seconds: float) -> type[ThreadWorker]:
     """The worker with these limits; gunicorn makes its workers itself and hands them nothing of ours."""
 
@@ -67,5 +101,12 @@ def worker_class(*, read_seconds: float, write_seconds: float) -> type[ThreadWor
                 conn.sock = TimedSocket(conn.sock, read_seconds=read_seconds, write_seconds=write_seconds)
             conn.sock.expect_request()
             return super().handle(conn)
+
+        def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+            page = _Page()
+            super().handle_error(req, page, addr, exc)
+            # A client that is gone already needs no answer.
+            with suppress(OSError):
+                client.sendall(_refusal(page.status))
 
     return TimedThreadWorker

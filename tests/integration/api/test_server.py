@@ -138,6 +138,28 @@ def test_chunks_that_are_none_are_malformed(server: Server, body: bytes) -> None
         assert client.recv(12) == b"HTTP/1.1 400"
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET /healthz HTTP/9.9\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nBad Header: x\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 400),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_what_the_server_cannot_make_out_is_a_problem_too(server: Server, request_bytes: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(request_bytes)
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        found = json.loads(response.read())
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert (response.status, found["status"], found["code"]) == (status, status, "malformed")
+
+
 def test_a_connection_is_used_again_after_a_refusal(server: Server) -> None:
     with server.connect() as connection:
         for _ in range(3):
