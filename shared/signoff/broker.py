@@ -29,6 +29,9 @@ SWEEP = "signoff.sweep"
 PAUSE_SECONDS = 2.0
 """After a failed send no other is tried for this long, so that requests don't queue up behind a dead broker."""
 
+SEND_SECONDS = 2
+"""Longest wait for a broker that says nothing: a message is a hint, and somebody waits for the answer behind it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,6 +58,12 @@ def transport_options(broker_url: str) -> dict[str, Any]:
     }
 
 
+def _sending_options(broker_url: str) -> dict[str, Any]:
+    """Those of `transport_options`, with the patience of who only sends."""
+    options = transport_options(broker_url)
+    return options | {name: SEND_SECONDS for name in options if name.endswith("timeout")}
+
+
 class Publisher(Protocol):
     """Sends the hint that a run may be picked up."""
 
@@ -77,8 +86,8 @@ class BrokerPublisher:
     def __init__(self, broker_url: str, *, limit: int = 10) -> None:
         self._connection = Connection(
             broker_url,
-            transport_options=transport_options(broker_url),
-            connect_timeout=5,
+            transport_options=_sending_options(broker_url),
+            connect_timeout=SEND_SECONDS,
             heartbeat=0,
         )
         self._failures = _failures_of(self._connection)
