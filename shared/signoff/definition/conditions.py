@@ -9,38 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from cel_expr_python import cel
 
 from signoff.canonical import Json
-from signoff.definition.cel_faults import ExpressionFault, compile_fault, kind_of, runtime_error, say_type
-from signoff.definition.cel_text import (
-    CEL_IDENTIFIER,
-    MAX_EXPRESSION,
-    TYPE_NAMES,
-    UNDECLARABLE,
-    Use,
-    Work,
-    uses,
-    work_of,
+from signoff.definition.cel_faults import (
+    ExpressionFault,
+    compile_faults,
+    is_syntax,
+    kind_of,
+    runtime_error,
+    say_type,
 )
-from signoff.definition.faults import did_you_mean
+from signoff.definition.cel_guard import found_no_number, guarded
+from signoff.definition.cel_scope import PAYLOAD, PYTHON_TYPES, Scope, cel_type, name_faults
+from signoff.definition.cel_text import MAX_EXPRESSION, UNDECLARABLE, Use, Work, uses, work_of
 from signoff.definition.graph import Schema
-from signoff.definition.json_types import (
-    branches,
-    declared_fields,
-    deref,
-    fields_of,
-    is_decimal,
-    parse_decimal,
-    title_of,
-    types_of,
-)
-
-PAYLOAD = "payload"
-"""The variable that holds the whole payload, for fields whose names are no CEL identifiers."""
+from signoff.definition.json_types import branches, declared_fields, fields_of, is_decimal, parse_decimal
 
 MAX_ITERATIONS = 10_000
 """CEL's own limit on the iterations of one evaluation."""
@@ -48,60 +34,7 @@ MAX_WORK = 50_000_000
 """Characters and elements that one evaluation may touch at worst: 0.3 s, as measured."""
 _MAX_DEPTH = 64
 
-_CEL_TYPES = {
-    "string": cel.Type.STRING,
-    "integer": cel.Type.INT,
-    "number": cel.Type.DOUBLE,
-    "boolean": cel.Type.BOOL,
-    "array": cel.Type.List(cel.Type.DYN),
-}
 _NO_VALUE = (cel.Type.ERROR, cel.Type.UNKNOWN)
-
-
-@dataclass(frozen=True, eq=False)
-class Scope:
-    """What an expression may name: the fields of a payload's schema. `fields` is None where they are not known."""
-
-    schema: Schema
-    fields: Mapping[str, Any] | None
-    title: str
-
-    @classmethod
-    def of(cls, schema: Schema | None) -> Scope:
-        """The scope of a payload with this schema, None when there is no schema."""
-        if not schema:
-            return cls({}, None, "the payload")
-        return cls(schema, fields_of(schema, schema), title_of(schema))
-
-    def environment(self, used: Iterable[Use]) -> Any:
-        """The CEL environment for an expression that uses these names."""
-        if self.fields is not None:
-            return self._declared
-        names = {use.path[0] for use in used} - UNDECLARABLE
-        return cel.NewEnv(variables=dict.fromkeys({*names, PAYLOAD}, cel.Type.DYN))
-
-    @cached_property
-    def _declared(self) -> Any:
-        declared = {
-            name: _cel_type(schema, self.schema)
-            for name, schema in (self.fields or {}).items()
-            if CEL_IDENTIFIER.fullmatch(name) and name not in UNDECLARABLE
-        }
-        return cel.NewEnv(variables={PAYLOAD: cel.Type.DYN} | declared)
-
-    def unknown_in(self, path: Iterable[str]) -> tuple[str, str, str] | None:
-        """The first part of `path` that the schema does not have, with its owner's title and the fix."""
-        schema: Any = self.schema
-        owner = self.title
-        for at, name in enumerate(path):
-            known = self.fields if at == 0 else fields_of(schema, self.schema)
-            if known is None:
-                return None
-            if name not in known:
-                return name, owner, did_you_mean(name, known)
-            schema = known[name]
-            owner = title_of(schema, self.schema) if "title" in deref(schema, self.schema) else repr(name)
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +55,13 @@ class Expression:
     plans: Mapping[str, _Plan] = field(repr=False)
     work: Work
     program: Any = field(repr=False)
-    is_bool: bool
+    kind: str
+    guarded: bool = False
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether it always gives true or false."""
+        return self.kind == "BOOL"
 
     def evaluate(self, payload: Json) -> Outcome:
         """The value of the expression over `payload`; never raises, an error says why there is no value."""
@@ -133,14 +72,19 @@ class Expression:
                 return Outcome(error="the payload is too large for a condition with loops")
             found = self.program.eval(data=data)
             if found.type() in _NO_VALUE:
-                return Outcome(error=runtime_error(str(found.value())))
+                return Outcome(error=self._why(str(found.value())))
             return Outcome(value=found.plain_value())
         except _Unusable as error:
             return Outcome(error=str(error))
         except RecursionError:
             return Outcome(error="the payload is nested too deeply")
         except Exception as error:  # noqa: BLE001  # the C++ layer's errors have no common class; a person decides
-            return Outcome(error=runtime_error(str(error)))
+            return Outcome(error=self._why(str(error)))
+
+    def _why(self, message: str) -> str:
+        if self.guarded and found_no_number(message):
+            return "a calculation in it comes to no number (is something divided by zero?)"
+        return runtime_error(message)
 
     def test(self, payload: Json) -> Outcome:
         """`evaluate` for a condition: the value is True or False, anything else is an error."""
@@ -194,12 +138,12 @@ class _Measure:
             raise _Unusable("a number in it is not finite")
         if isinstance(value, list):
             self._count(len(value))
-            item = self._inner(schema, "items")
+            item = inner_schema(schema, "items", self.root)
             return [self.convert(each, item, depth + 1) for each in value]
         if isinstance(value, dict):
             self._count(len(value))
             fields = fields_of(schema, self.root) if schema else None
-            other = {} if fields else self._inner(schema, "additionalProperties")
+            other = {} if fields else inner_schema(schema, "additionalProperties", self.root)
             return {
                 str(key): self.convert(each, (fields or {}).get(key, other), depth + 1) for key, each in value.items()
             }
@@ -220,11 +164,13 @@ class _Measure:
         self.weight += width
         self.width = max(self.width, width)
 
-    def _inner(self, schema: Any, key: str) -> Any:
-        for branch in branches(schema, self.root) if schema else ():
-            if isinstance(branch.get(key), Mapping):
-                return branch[key]
-        return {}
+
+def inner_schema(schema: Any, key: str, root: Schema) -> Any:
+    """The schema of a list's items or of an object's other fields; empty where there is none."""
+    for branch in branches(schema, root) if schema else ():
+        if isinstance(branch.get(key), Mapping):
+            return branch[key]
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,22 +194,15 @@ class _Plan:
         raise _Unusable(f"field {self.name!r} is {kind_of(found)}")
 
 
-_PYTHON_TYPES = {
-    cel.Type.DOUBLE.name(): float,
-    cel.Type.INT.name(): int,
-    cel.Type.BOOL.name(): bool,
-    cel.Type.STRING.name(): str,
-}
-
-
 def _plans(used: Iterable[Use], scope: Scope) -> dict[str, _Plan]:
     fields, _ = declared_fields(scope.schema, scope.schema)
+    other = inner_schema(scope.schema, "additionalProperties", scope.schema)
     plans = {}
     for name in {use.path[0] for use in used}:
-        schema = fields.get(name, {})
+        schema = fields.get(name, other)
         # Only declared types are held to: where names are not known everything is dynamic.
         known = scope.fields is not None and name in fields
-        kind = _PYTHON_TYPES.get(_cel_type(schema, scope.schema).name()) if known else None
+        kind = PYTHON_TYPES.get(cel_type(schema, scope.schema).name()) if known else None
         plans[name] = _Plan(name=name, schema=schema, kind=kind)
     return plans
 
@@ -272,20 +211,6 @@ def _may_be_decimal(schema: Any, root: Schema) -> bool:
     if "anyOf" in schema or "oneOf" in schema or "$ref" in schema:
         return any(is_decimal(branch) for branch in branches(schema, root))
     return is_decimal(schema)
-
-
-def _cel_type(schema: Any, root: Schema) -> Any:
-    options = branches(schema, root)
-    if len(options) != 1:
-        return cel.Type.DYN
-    (only,) = options
-    kinds = types_of(only)
-    if len(kinds) != 1 or any(key in only for key in ("allOf", "not", "if")):
-        return cel.Type.DYN
-    (kind,) = kinds
-    if is_decimal(only):
-        return cel.Type.DOUBLE
-    return _CEL_TYPES.get(kind, cel.Type.DYN)
 
 
 def compile_expression(source: str, scope: Scope, *, condition: bool = False) -> Expression:
@@ -298,16 +223,18 @@ def compile_expression(source: str, scope: Scope, *, condition: bool = False) ->
             "E116", f"has {len(source)} characters; {MAX_EXPRESSION} are allowed", "compute it in a step"
         )
     if not source.strip():
-        raise ExpressionFault("E105", "is empty", "leave the key out, or write a condition")
+        raise ExpressionFault("E105", "is empty", "leave it out, or write what it is about")
     used = uses(source)
-    _check_names(used, scope)
     work = work_of(source)
-    program = _compile(source, scope.environment(used))
+    kind = _check(source, scope, used)
     if work.fault is not None:
         raise ExpressionFault("E129", work.fault, "compute it in a step and let the expression use the result")
-    kind = program.return_type()
     if condition and kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionFault("E106", f"gives {say_type(kind.name())}, not true or false", "compare it with a value")
+    safe = guarded(source)
+    program, faults = _compile(safe, scope.environment(used))
+    if faults:  # the guards add a little depth; the expression itself has just been compiled
+        raise ExpressionFault("E105", "is nested too deeply", "compute it in a step")
     return Expression(
         source=source,
         scope=scope,
@@ -315,38 +242,36 @@ def compile_expression(source: str, scope: Scope, *, condition: bool = False) ->
         plans=_plans(used, scope),
         work=work,
         program=program,
-        is_bool=kind == cel.Type.BOOL,
+        kind=kind.name(),
+        guarded=safe is not source,
     )
 
 
-def _check_names(used: list[Use], scope: Scope) -> None:
-    found: dict[str, ExpressionFault] = {}
-    for use in used if scope.fields is not None else ():
-        fault = _name_fault(use.path, scope, scope.fields or {})
-        if fault is not None:
-            found.setdefault(fault.what, fault)
-    if found:
-        raise ExpressionFault.joined(list(found.values()))
+def _check(source: str, scope: Scope, used: list[Use]) -> Any:
+    """The type of an expression. Raises ExpressionFault with all that is wrong with it, names first."""
+    names = name_faults(used, scope)
+    program, faults = _compile(source, scope.checking(used))
+    if any(map(is_syntax, faults)):
+        # What cannot be read has no sure names: only what another language would say, and likely slips, are told.
+        foreign = [fault for fault in names if fault.code != "E104"]
+        raise ExpressionFault.joined(
+            foreign or [*faults, *(fault for fault in names if fault.fix.startswith("did you mean"))]
+        )
+    if scope.fields is None:
+        names = [fault for fault in names if fault.what.startswith(_NEVER_FIELDS)]
+    if names:
+        faults = [fault for fault in faults if not fault.what.startswith("reads a field")]
+    if names or faults:
+        raise ExpressionFault.joined([*names, *faults])
+    return program.return_type()
 
 
-def _name_fault(path: tuple[str, ...], scope: Scope, fields: Mapping[str, Any]) -> ExpressionFault | None:
-    name = path[0]
-    if name in fields and name in UNDECLARABLE:
-        return ExpressionFault("E105", f"uses {name!r}, a word of CEL's own, as a field", f'write payload["{name}"]')
-    if name not in fields:
-        if name in TYPE_NAMES:
-            return None
-        if name == PAYLOAD:
-            path = path[1:]
-    unknown = scope.unknown_in(path)
-    if unknown is None:
-        return None
-    wrong, owner, fix = unknown
-    return ExpressionFault("E104", f"uses {wrong!r}, which {owner} does not have", fix)
+_NEVER_FIELDS = ("uses 'True'", "uses 'False'", "uses 'None'")
+"""A payload of any form may have a field `is` or `and`; one of these is a slip."""
 
 
-def _compile(source: str, environment: Any) -> Any:
+def _compile(source: str, environment: Any) -> tuple[Any, list[ExpressionFault]]:
     try:
-        return environment.compile(source)
+        return environment.compile(source), []
     except Exception as error:  # noqa: BLE001  # one RuntimeError for everything, told apart by its text
-        raise compile_fault(str(error), source) from None
+        return None, compile_faults(str(error), source)

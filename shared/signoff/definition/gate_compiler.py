@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from signoff.definition.conditions import Scope
+from signoff.definition.cel_scope import Scope
 from signoff.definition.faults import FaultLog, did_you_mean
 from signoff.definition.fields import (
     FIELD_PATH,

@@ -20,12 +20,11 @@ import orjson
 
 from signoff.canonical import Json
 from signoff.definition.cel_faults import ExpressionFault
+from signoff.definition.cel_scope import PAYLOAD, Scope
 from signoff.definition.cel_text import disjuncts
 from signoff.definition.conditions import (
-    PAYLOAD,
     Expression,
     Outcome,
-    Scope,
     compile_expression,
 )
 from signoff.definition.fields import ROUND_ROBIN, USER_PREFIX, is_reviewer, split_path

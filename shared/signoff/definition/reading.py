@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from signoff.definition.cel_faults import ExpressionFault
-from signoff.definition.conditions import Expression, Scope, compile_expression
+from signoff.definition.cel_scope import Scope
+from signoff.definition.conditions import Expression, compile_expression
 from signoff.definition.faults import FaultLog
 from signoff.definition.templates import Template, compile_template
 from signoff.durations import parse_duration

@@ -15,8 +15,9 @@ import orjson
 
 from signoff.canonical import Json
 from signoff.definition.cel_faults import ExpressionFault
+from signoff.definition.cel_scope import PAYLOAD, Scope
 from signoff.definition.cel_text import field_path, scan
-from signoff.definition.conditions import PAYLOAD, Expression, Scope, compile_expression
+from signoff.definition.conditions import Expression, compile_expression
 from signoff.durations import format_duration
 
 MAX_VALUE = 200

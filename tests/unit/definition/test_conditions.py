@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from signoff.canonical import Json
 from signoff.definition.cel_faults import ExpressionFault
-from signoff.definition.conditions import Outcome, Scope, compile_expression
+from signoff.definition.cel_scope import Scope
+from signoff.definition.conditions import Outcome, compile_expression
 from signoff.definition.schemas import schema_of
 
 
@@ -109,7 +110,23 @@ def test_a_condition_sees_the_payload_with_its_types(source: str, expected: bool
         ("payload.amuont > 1.0", "E104", "uses 'amuont', which Order does not have", "did you mean 'amount'?"),
         ("has(payload.nota)", "E104", "uses 'nota'", "did you mean 'note'?"),
         ("amount >= 85", "E105", "applies '>=' to a decimal number (double) and a whole number (int)", "(85.0)"),
-        ("count > 1.5", "E105", "applies '>'", "double(field)"),
+        ("count > 1.5", "E105", "applies '>' to a whole number (int) and a decimal number (double)", "double(count)"),
+        ("count > 100.0", "E105", "at character 7: count > 100.0", "write 100 without a point, or double(count)"),
+        ("name == 'x' && name.size() > 10 && score < 1", "E105", ": score < 1", "with a point (1.0)"),
+        ("tier.limit > 5", "E105", ": tier.limit > 5", "(5.0)"),
+        ("payload.tier.limit > count", "E105", ": payload.tier.limit > count", "double(count)"),
+        ("amount > '100'", "E105", ": amount > '100'", "write the number without quotes: 100.0"),
+        ("amount && urgent", "E105", "applies '&&'", "compare the value with another"),
+        ("amount.value > 1.0", "E104", "uses 'value', which 'amount' does not have", "'amount' has no fields"),
+        ("amount > 1.0 or urgent", "E105", "uses 'or', which CEL writes '||'", "write || for or"),
+        ("not (urgent)", "E105", "uses 'not'", "write ! for not"),
+        ("urgent == True", "E105", "uses 'True'", "write true for True"),
+        ("len(name) > 3", "E105", "uses 'len'", "write size for len"),
+        ("name = 'x'", "E105", "not valid CEL at character 6", "write == to compare"),
+        ("name == 'x", "E105", "not valid CEL at character 9", "a quote is opened and never closed"),
+        ("$amount > 1.0", "E105", "not valid CEL at character 1", "without $"),
+        ("amount > 1,000.0", "E105", "not valid CEL at character 11", "without commas"),
+        ("amount > 1.0 &&", "E105", "not valid CEL at character 16: mismatched input the end", "missing at the end"),
         ("amount == name", "E105", "applies '=='", "double(field)"),
         ("amount == null", "E105", "applies '=='", "never null"),
         ("amount ? 1 : 2", "E105", "applies '?:'", ""),
@@ -127,6 +144,28 @@ def test_a_wrong_condition_is_refused_with_a_fix(source: str, code: str, what: s
     assert found.code == code
     assert what in found.what
     assert fix in found.fix
+
+
+def test_one_fault_hides_no_other() -> None:
+    found = [
+        (each.code, each.what.rpartition(": ")[2]) for each in fault("amount > 1 || cuont > 2 || score < 1").each()
+    ]
+    assert found == [("E104", "uses 'cuont', which Order does not have"), ("E105", "amount > 1"), ("E105", "score < 1")]
+
+
+def test_a_field_that_has_asks_for_stays_a_field() -> None:
+    assert evaluate("has(tier.limit) && tier.limit > 5.0", {"tier": {"limit": "6"}}).value is True
+    assert evaluate("has(tier.limit) && tier.limit > 5.0", {"tier": {}}).value is False
+
+
+def test_a_payload_of_any_form_may_have_a_field_that_is_a_word_elsewhere() -> None:
+    assert evaluate("is == 'x' && not.really", {"is": "x", "not": {"really": True}}, ANYTHING).value is True
+    assert "write true for True" in fault("urgent == True", ANYTHING).fix
+
+
+def test_the_values_of_a_mapping_have_their_type() -> None:
+    scope = Scope.of({"type": "object", "additionalProperties": {"type": "string", "format": "decimal"}})
+    assert evaluate("anna > 5.0", {"anna": "6"}, scope).value is True
 
 
 def test_every_unknown_name_is_reported() -> None:
@@ -153,8 +192,8 @@ def test_every_unknown_name_is_reported() -> None:
         ("count > 1", {"count": 2**70}, "int too big to convert"),
         ("count / 0 == 1", {"count": 1}, "divide by zero"),
         ("urgent", {"urgent": "yes"}, "field 'urgent' is text"),
-        ("note.size() > 1", {"note": None}, "No matching overloads found"),
-        ("discount > 1.0", {"discount": None}, "No matching overloads found"),
+        ("note.size() > 1", {"note": None}, "'size' has no meaning for null"),
+        ("discount > 1.0", {"discount": None}, "'>' has no meaning for null and a decimal number"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error_and_not_an_answer(source: str, payload: Json, why: str) -> None:
@@ -162,6 +201,47 @@ def test_what_cannot_be_evaluated_is_an_error_and_not_an_answer(source: str, pay
     assert found.value is None
     assert found.error is not None
     assert why in found.error
+
+
+NO_NUMBER = [
+    ("score / amount > 0.5", {"score": 0.0, "amount": "0"}),
+    ("score / amount < 0.5", {"score": 1.0, "amount": "0"}),
+    ("!(score / amount >= 0.5)", {"score": 0.0, "amount": "0"}),
+    ("score / amount == 0.5 || false", {"score": 0.0, "amount": "0"}),
+    ("amount in [1.0, score / score]", {"score": 0.0, "amount": "0"}),
+    ("items.exists(t, score / amount > 1.0)", {"score": 0.0, "amount": "0", "items": [{"price": "1"}]}),
+    ("{'k': score / score}['k'] > 1.0", {"score": 0.0}),
+    ("(score * 1e200 * 1e200) - (score * 1e200 * 1e200) > 1.0", {"score": 2.0}),
+    ("double(name) > 100.0", {"name": "NaN"}),
+    ("-double(name) < -100.0", {"name": "nan"}),
+]
+
+
+@pytest.mark.parametrize(("source", "payload"), NO_NUMBER)
+def test_a_calculation_that_comes_to_no_number_is_an_error_and_waves_nothing_through(
+    source: str, payload: Json
+) -> None:
+    found = evaluate(source, payload)
+    assert found.value is None
+    assert found.error == "a calculation in it comes to no number (is something divided by zero?)"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "(score + 1.0) * 2.0 / 4.0 > 0.9 && -score < 0.0",
+        "count / 2 == 1 && count % 2 == 0 && count - 3 < 0",
+        "name + '/' + name == 'Ana/Ana' // a - b\n",
+        "timestamp('2030-01-01T00:00:00.000000001Z') - timestamp('2030-01-01T00:00:00Z') > duration('0s')",
+        "[1.0 / 4.0, score][0] == 0.25 ? score - score == 0.0 : false",
+        "items.exists(t, t.price * 2.0 > 1.0) && '1 / 0' == '1 / 0'",
+        "double('2.5') * 2.0 == 5.0",
+        "size([1] + [2]) == 2",
+    ],
+)
+def test_a_calculation_that_comes_to_a_number_is_what_it_was(source: str) -> None:
+    payload = {"score": 0.9, "count": 2, "name": "Ana", "items": [{"price": "1"}]}
+    assert evaluate(source, payload) == Outcome(value=True)
 
 
 def test_a_true_disjunct_decides_even_beside_a_missing_field() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from signoff.canonical import Json
 from signoff.definition.cel_faults import ExpressionFault
-from signoff.definition.conditions import Scope
+from signoff.definition.cel_scope import Scope
 from signoff.definition.templates import MAX_RENDERED, MAX_VALUE, compile_template, is_template, split
 
 ANYTHING = Scope.of(None)
