@@ -13,10 +13,11 @@ from signoff.engine.core import Core, queue_of
 from signoff.errors import NotFound
 from signoff.model import GENESIS_HASH, EventType, HumanTask, RunState, RunStatus, event_hash
 from signoff.store.database import Cursor
-from signoff.store.evidence import UNREADABLE, StoredRun, in_one_snapshot, run_ids, stored_runs
+from signoff.store.evidence import UNREADABLE, Disagreement, StoredRun, in_one_snapshot, run_ids, stored_runs
 from signoff.store.rows import RunRow, StoredEvent
 from signoff.store.versions import VersionCache
 from signoff.transitions.fold import replay
+from signoff.transitions.human_task_events import WITHDRAW
 
 BATCH = 100
 """Runs that are read in one snapshot: what a verification holds of the database, and for how long, stays small."""
@@ -155,24 +156,26 @@ def _verify_batch(core: Core, versions: VersionCache, ids: Sequence[UUID]) -> It
     except UNREADABLE:
         # One by one, it shows whose rows can't be read.
         for run_id in ids[done:]:
-            yield _verify_alone(core, versions, run_id)
+            found_alone = _verify_alone(core, versions, run_id)
+            if found_alone is not None:
+                yield found_alone
 
 
-def _verify_together(
-    core: Core, versions: VersionCache, ids: Sequence[UUID]
-) -> Iterator[tuple[int, Fault | None]]:
+def _verify_together(core: Core, versions: VersionCache, ids: Sequence[UUID]) -> Iterator[tuple[int, Fault | None]]:
     with core.database.transaction() as cursor:
         in_one_snapshot(cursor)
         for run in stored_runs(cursor, ids):
             yield len(run.events), _run_fault(cursor, versions, run)
 
 
-def _verify_alone(core: Core, versions: VersionCache, run_id: UUID) -> tuple[int, Fault | None]:
+def _verify_alone(core: Core, versions: VersionCache, run_id: UUID) -> tuple[int, Fault | None] | None:
     try:
-        (found,) = _verify_together(core, versions, [run_id])
+        # None at all is a run that has been deleted since it was listed, or never was.
+        return next(_verify_together(core, versions, [run_id]), None)
+    except Disagreement as error:
+        return 0, Fault(run_id=run_id, seq=None, problem=str(error))
     except UNREADABLE as error:
         return 0, Fault(run_id=run_id, seq=None, problem=f"it can't be read: {error!r}")
-    return found
 
 
 def _run_fault(cursor: Cursor, versions: VersionCache, run: StoredRun) -> Fault | None:
@@ -199,12 +202,9 @@ def _run_fault(cursor: Cursor, versions: VersionCache, run: StoredRun) -> Fault 
 
 def _decision_fault(run: StoredRun) -> Fault | None:
     """A decision's row says where the log stood when it was written: at an event of the decision's own moment."""
-    if not run.decision_seqs:
-        return None
     events = run.events
-    for stored in events:
-        event = stored.event
-        if event.type is not EventType.DECISION_RECORDED:
+    for event in (stored.event for stored in events):
+        if event.type is not EventType.DECISION_RECORDED or event.data["decision"] == WITHDRAW:
             continue
         seq = run.decision_seqs.get(event.data["decision_id"])
         if seq is not None and not (event.seq <= seq <= len(events) and events[seq - 1].event.at == event.at):
