@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError
 
 from signoff.canonical import Json
 from signoff.definition.context import Feedback, RunContext
+from signoff.definition.faults import did_you_mean
 from signoff.definition.json_types import json_fault, pointer
 from signoff.definition.steps import MISSING, Parameter, StepDef, step_definition
 from signoff.errors import StepError
@@ -59,10 +60,12 @@ def resolve(ref: str) -> StepDef:
         raise _not_found(
             f"importing {module_name!r} for step {ref!r} failed: {type(error).__name__}: {error}"
         ) from error
+    steps = [name for name, value in vars(found).items() if step_definition(value) is not None]
     for name in qualname.split("."):
         found = getattr(found, name, None)
     if found is None:
-        raise _not_found(f"module {module_name!r} has no {qualname!r}", "was the step renamed? deploy it again")
+        fix = did_you_mean(qualname, steps, "its steps") or "was the step renamed? deploy it again"
+        raise _not_found(f"module {module_name!r} has no {qualname!r}", fix)
     definition = step_definition(found)
     if definition is None:
         raise _not_found(f"{ref!r} is not a step", "decorate it with @step")
@@ -196,7 +199,7 @@ def _keyword(definition: StepDef, parameter: Parameter, value: Any) -> Any:
 def _absent(definition: StepDef, parameter: Parameter, available: Mapping[str, Any]) -> Any:
     if parameter.name in available and parameter.name not in ("feedback", "idempotency_key", "run"):
         return _keyword(definition, parameter, available[parameter.name])
-    if parameter.name == "feedback" and _admits_none(parameter.annotation):
+    if parameter.name == "feedback" and admits_none(parameter.annotation):
         return None
     raise StepError(
         f"step {definition.name!r} asks for {parameter.name!r}, and there is none here",
@@ -205,7 +208,10 @@ def _absent(definition: StepDef, parameter: Parameter, available: Mapping[str, A
     )
 
 
-def _admits_none(annotation: Any) -> bool:
+def admits_none(annotation: Any) -> bool:
+    """Whether a parameter annotated so may be None."""
+    if get_origin(annotation) is Annotated:
+        return admits_none(get_args(annotation)[0])
     return annotation is MISSING or annotation is None or NoneType in getattr(annotation, "__args__", ())
 
 

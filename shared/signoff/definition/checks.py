@@ -56,13 +56,15 @@ def _check_silence(graph: Graph, gate: GateNode, faults: FaultLog) -> None:
     target = _resolved(gate, gate.on_timeout)
     if gate.mode == "after" and isinstance(target, Goto) and target.node == gate.next:
         return  # the run is past it: going on changes nothing
-    step = _irreversible_ahead(graph, target)
+    step, passing = _irreversible_ahead(graph, target)
     if step is not None:
+        through = "".join(f"; review_if may let it pass {name!r}" for name in passing)
+        unconditional = " without review_if" if passing else ""
         faults.add(
             "E112",
             f"gate {gate.name!r}",
-            f"on_timeout leads to {step!r}, which is irreversible, with nobody asked",
-            'write on_timeout="reject" or "cancel", or put a gate before the step',
+            f"on_timeout leads to {step!r}, which is irreversible, with nobody asked{through}",
+            f'write on_timeout="reject" or "cancel", or put a gate{unconditional} before the step',
         )
 
 
@@ -70,19 +72,26 @@ def _resolved(gate: GateNode, target: Target | None) -> Target | None:
     return gate.routes.get(target.option) if isinstance(target, TakeOption) else target
 
 
-def _irreversible_ahead(graph: Graph, target: Target | None) -> str | None:
-    """The first irreversible step on the way from `target` that no gate in mode before stands in front of."""
+def _irreversible_ahead(graph: Graph, target: Target | None) -> tuple[str | None, list[str]]:
+    """The first irreversible step on the way from `target` that no person is sure to be asked before.
+
+    A gate in mode before stops every run only when it has no condition: where its policy lets a run pass, the silence
+    at the first gate would be all the consent there was. Such gates on the way are the second answer.
+    """
     seen: set[str] = set()
+    passing: list[str] = []
     name = target.node if isinstance(target, Goto) else None
     while name is not None and name not in seen:
         seen.add(name)
         node = graph.nodes[name]
         if isinstance(node, StepNode) and node.irreversible:
-            return name
+            return name, passing
         if isinstance(node, GateNode) and node.mode == "before":
-            return None
+            if node.review_if is None:
+                return None, []
+            passing.append(name)
         name = node.next
-    return None
+    return None, []
 
 
 def _check_after(gate: GateNode, faults: FaultLog) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from signoff.canonical import canonical
 from signoff.definition.checks import check_graph
 from signoff.definition.faults import Fault, FaultLog
-from signoff.definition.gate_compiler import GateCompiler
+from signoff.definition.gate_compiler import GateCompiler, read_options
 from signoff.definition.gates import Gate
 from signoff.definition.graph import End, Goto, Graph, Node, Schema, Target
-from signoff.definition.json_types import compatible, fields_of, title_of, with_property
+from signoff.definition.json_types import compatible, fields_of, say_kind, with_property
 from signoff.definition.layout import TIMEOUT, Entry, Line, lay_out
-from signoff.definition.reading import MAX_DESCRIPTION, WORKFLOW_NAME
+from signoff.definition.reading import MAX_DESCRIPTION, WORKFLOW_NAME, Reader
 from signoff.definition.schemas import check_schema, schema_of
 from signoff.definition.step_compiler import StepCompiler
 from signoff.definition.steps import StepDef
@@ -128,6 +128,8 @@ class _Compiler:
             if name in known:
                 of = "the run's input" if name == "input" else f"the output of {name!r}"
                 self._check_fit(entry, of, known[name], wanted, f"parameter {name!r}: ")
+        if _may_come_without_feedback(entry):
+            step.check_feedback()
         self.nodes[entry.name] = step.build(entry.next)
         return step.output_schema
 
@@ -135,7 +137,7 @@ class _Compiler:
         for mismatch in compatible(given, wanted):
             assert given is not None  # nothing mismatches an unknown type
             assert wanted is not None
-            types = f"{giver} gives {title_of(given)}, it takes {title_of(wanted)}"
+            types = f"{giver} gives {say_kind(given)}, it takes {say_kind(wanted)}"
             fix = "change one of the two annotations"
             self.faults.add("E108", entry.where, f"{prefix}{types}: {mismatch}", fix)
 
@@ -195,6 +197,15 @@ class _Compiler:
                 self.faults.add(
                     "E125", self.where, f"compiles to {size} bytes; {MAX_GRAPH_BYTES} are allowed", "split it"
                 )
+
+
+def _may_come_without_feedback(entry: Entry) -> bool:
+    """Whether a run that goes straight on gets here. On a branch, and after a gate without approval, it has some."""
+    for earlier in reversed(entry.line.entries[: entry.index]):
+        if isinstance(earlier.item, Gate) and earlier.item.values["mode"] != "after":
+            options = read_options(Reader(earlier.item.values, earlier.where, FaultLog()))
+            return "approve" in options or earlier.item.values["review_if"] is not None
+    return entry.line.parent is None
 
 
 def _routes(entry: Entry, options: Sequence[str]) -> dict[str, Target]:

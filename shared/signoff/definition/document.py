@@ -17,7 +17,7 @@ from signoff.definition.compiler import Compiled, compile_workflow
 from signoff.definition.faults import DefinitionError, Fault, FaultLog, did_you_mean
 from signoff.definition.gates import KEYS, Gate
 from signoff.definition.json_types import json_fault
-from signoff.definition.reading import MAX_NODES
+from signoff.definition.reading import MAX_NODES, NODE_NAME
 from signoff.definition.step_compiler import merged_retry
 from signoff.definition.steps import StepDef
 from signoff.errors import StepError
@@ -61,11 +61,11 @@ def parse_yaml(text: str | bytes) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise _unreadable(
-            f"{error.problem or error.context}{place}", "check the indentation and quotes there"
-        ) from None
+        fix = "check the indentation there; a text with ': ' in it, or that begins with {, needs quotes"
+        raise _unreadable(f"{error.problem or error.context}{place}", fix) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _unreadable(str(error).splitlines()[0][:200], "check the quotes") from None
+        what, _, fix = str(error).splitlines()[0][:200].partition("; ")
+        raise _unreadable(what, fix or "check the quotes") from None
     if not isinstance(found, dict):
         raise _unreadable("is no mapping", "begin with workflow: NAME and steps:")
     broken = json_fault(found)
@@ -149,6 +149,9 @@ class _Reader:
 
     def gate(self, entry: Mapping[Any, Any], depth: int) -> Gate:
         name = entry["gate"]
+        if isinstance(name, Mapping):
+            self.faults.add("E101", "gate", "has a mapping for a name", "write - gate: NAME, and its keys below gate:")
+            name = name.get("name", name.get("gate"))
         where = f"gate {name!r}"
         given = {key: value for key, value in entry.items() if key != "gate"}
         unknown = [key for key in given if key not in KEYS and not key.startswith("on_")]
@@ -192,7 +195,9 @@ class _Reader:
             return self.resolve(ref)
         except StepError as error:
             self.faults.add("E124", f"step {ref!r}", error.detail, error.fix or "")
-            return None
+        # It still stands where it stands, with unknown types, so that its absence is no fault of the next one.
+        name = ref.rpartition(":")[2].rpartition(".")[2]
+        return StepDef(name=name, ref=ref) if NODE_NAME.fullmatch(name) and ref.count(":") == 1 else None
 
     def _takes(self, given: Any, place: str) -> tuple[str, ...] | None:
         if given is None:

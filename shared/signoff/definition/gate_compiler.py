@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from signoff.definition.cel_faults import say_type
 from signoff.definition.cel_scope import Scope
 from signoff.definition.faults import FaultLog, did_you_mean
 from signoff.definition.fields import (
@@ -30,10 +31,12 @@ from signoff.definition.reading import (
 )
 from signoff.definition.schemas import check_schema, schema_of
 from signoff.definition.templates import is_template
+from signoff.durations import format_duration
 
 STANDARD_OPTIONS = ("approve", "reject", "request_changes")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NOTED = ("reject", "request_changes")
+_DURATIONS = ("DYN", "STRING", "DURATION", "google.protobuf.Duration")
 
 
 class GateCompiler:
@@ -135,8 +138,19 @@ class GateCompiler:
     def _due(self) -> int | str | None:
         value = self.read.values.get("due")
         if isinstance(value, str) and is_template(value):
-            return value if self.read.template("due", value, self.scope) is not None else None
+            return self._due_template(value)
         return self.read.duration("due")
+
+    def _due_template(self, value: str) -> str | None:
+        template = self.read.template("due", value, self.scope)
+        if template is None:
+            return None
+        kind = template.lone_kind
+        if kind is not None and kind not in _DURATIONS:
+            fix = """write a template that gives a duration: {amount > 500.0 ? "2d" : "4h"}"""
+            self.read.fault("E115", f"due gives {say_type(kind)}, which is no duration", fix)
+            return None
+        return value
 
     def _reviewers(self, key: str, names: Sequence[str] | None, *, required: bool = False) -> tuple[str, ...]:
         fix = 'write a group ("support-leads") or a person ("user:ana")'
@@ -160,11 +174,9 @@ class GateCompiler:
         if all(name.startswith(USER_PREFIX) and not is_template(name) for name in everybody) and (
             0 < len(everybody) < approvals
         ):
-            self.read.fault(
-                "E109",
-                f"approvals is {approvals} and only {len(everybody)} people may decide",
-                "name more people or a group",
-            )
+            people = "1 person" if len(everybody) == 1 else f"{len(everybody)} people"
+            what = f"approvals is {approvals} and only {people} may decide"
+            self.read.fault("E109", what, "name more people or a group")
 
     def _ladder(self, due: int | str | None) -> tuple[Rung, ...]:
         rungs = [
@@ -182,9 +194,9 @@ class GateCompiler:
             self.read.fault("E116", f"has {len(rungs)} reminders and escalations", f"write at most {MAX_LADDER}")
         for rung in rungs:
             if isinstance(due, int) and rung.after_ms >= due:
-                self.read.fault(
-                    "E118", f"{rung.action} comes at or after the due time", "let it come earlier, or move due"
-                )
+                after = f"after {format_duration(rung.after_ms)}, and due is after {format_duration(due)}"
+                what = f"{rung.action} comes at or after the due time: {after}"
+                self.read.fault("E118", what, "let it come earlier, or move due")
         return tuple(sorted(rungs[:MAX_LADDER], key=lambda rung: rung.after_ms))
 
     def _listed(self, key: str) -> list[Any]:
@@ -284,6 +296,9 @@ class GateCompiler:
         value = self._text("assign", 2_000)
         if value is None or value == ROUND_ROBIN:
             return value
+        if value.lower().replace("-", "").replace("_", "").replace(" ", "") == "roundrobin":
+            self.read.fault("E109", f"assign is {value!r}", f"did you mean {ROUND_ROBIN!r}?")
+            return None
         if is_template(value):
             self.read.template("assign", value, self.scope)
         elif not is_reviewer(value):

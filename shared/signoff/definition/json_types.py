@@ -138,6 +138,17 @@ def title_of(schema: Any, root: Schema | None = None) -> str:
     return title if isinstance(title, str) and title else "the payload"
 
 
+def say_kind(schema: Schema) -> str:
+    """A type in a sentence: its name, or what it is where it has none."""
+    found = deref(schema, schema)
+    kinds = sorted({kind for branch in branches(schema, schema) for kind in types_of(branch)})
+    if found.get("title") or not kinds:
+        return title_of(schema)
+    if all(is_decimal(branch) for branch in branches(schema, schema)):
+        return "a decimal string"
+    return " or ".join(kind if kind == "null" else ("an " if kind[0] in "aio" else "a ") + kind for kind in kinds)
+
+
 def json_fault(value: Any, limit: int = MAX_DEPTH) -> tuple[str, str] | None:
     """Where and why `value` is not JSON that survives storage: `("/a/0", "is NaN")`; None when it is."""
     if _holds(value, limit):

@@ -119,9 +119,9 @@ class _Layout:
             if target is None:
                 words = ["fail", "cancel", "continue"]
                 words += [option for option in options if option != "request_changes"] if timeout else []
-                self.faults.add(
-                    "E111", entry.where, f"{key} leads to {to[:80]!r}", did_you_mean(to, words, "known words")
-                )
+                known = did_you_mean(to, words, "known words")
+                fix = f"{known}; name a step by its function in Python, by module:function in YAML"
+                self.faults.add("E111", entry.where, f"{key} leads to {to[:80]!r}", fix)
             return target
         branch = self.add_line(list(to) if isinstance(to, (list, tuple)) else [to], entry, f"{entry.where}, {key}")
         if not branch.entries:
@@ -141,12 +141,12 @@ class _Layout:
             )
             return False
         if name in self.names:
-            self.faults.add(
-                "E102",
-                entry.where,
-                "is there twice; a step function can stand in one place of a workflow",
-                'give the second one a name of its own: @step(name="…") on a function that calls the first',
-            )
+            if isinstance(entry.item, Gate):
+                what, fix = "has a name that is taken", "give it a name of its own"
+            else:
+                what = "is there twice; a step function can stand in one place of a workflow"
+                fix = 'give the second one a name of its own: @step(name="…") on a function that calls the first'
+            self.faults.add("E102", entry.where, what, fix)
             return False
         self.names.add(name)
         return True

@@ -50,7 +50,10 @@ class Reader:
         if not isinstance(value, str):
             self.fault("E103", f"{key} is {_kind(value)}", f"write {key} as text in quotes")
             return None
-        if not value.strip() or len(value) > limit:
+        if not value.strip():
+            self.fault("E116", f"{key} is empty", f"leave {key} out, or write 1 to {limit} characters")
+            return None
+        if len(value) > limit:
             self.fault("E116", f"{key} has {len(value)} characters", f"write 1 to {limit} characters")
             return None
         return value

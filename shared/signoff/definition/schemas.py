@@ -6,6 +6,7 @@ A `Decimal` travels as a JSON string, so its schema is a string of format `decim
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache, partial
@@ -40,6 +41,7 @@ __all__ = ["check_schema", "compatible", "schema_of", "validate"]
 MAX_REFS_FOLLOWED = 50_000
 """References followed in one validation; only a schema that multiplies itself comes near."""
 _MAX_MESSAGE = 300
+_NO_SCHEMA = re.compile(r"^Unable to generate pydantic-core schema for (.+?)\. Set .*$")
 _DECIMAL_FIX = 'a decimal travels as a JSON string, e.g. "640"'
 _BOUNDS = {"ge": "x-minimum", "gt": "x-exclusive-minimum", "le": "x-maximum", "lt": "x-exclusive-maximum"}
 _refs_left: ContextVar[int] = ContextVar("refs_left", default=MAX_REFS_FOLLOWED)
@@ -70,7 +72,8 @@ def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> 
         if len(canonical(found)) > MAX_SCHEMA_BYTES:
             raise ValueError(f"its schema is larger than {MAX_SCHEMA_BYTES // 1024} KiB")
     except (PydanticUserError, NameError, TypeError, RecursionError) as error:
-        raise ValueError(str(error).splitlines()[0][:_MAX_MESSAGE]) from error
+        reason = _NO_SCHEMA.sub(r"pydantic has no schema for \1", str(error).splitlines()[0])
+        raise ValueError(reason[:_MAX_MESSAGE]) from error
     return found
 
 

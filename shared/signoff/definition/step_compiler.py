@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from signoff.definition.callables import admits_none
+from signoff.definition.context import Feedback, RunContext
 from signoff.definition.faults import FaultLog, did_you_mean
 from signoff.definition.graph import DEFAULT_QUEUE, RetryPolicy, Schema, StepNode
 from signoff.definition.reading import (
@@ -19,6 +22,8 @@ from signoff.definition.steps import MISSING, SPECIAL, Retry, StepDef
 
 MAX_BACKOFF_MS = 24 * 3_600_000
 _NO_RETRY = Retry(attempts=1)
+_FILLED: Mapping[str, type] = {"feedback": Feedback, "idempotency_key": str, "run": RunContext}
+"""What the engine fills the parameters of its own with."""
 
 
 class StepCompiler:
@@ -71,6 +76,20 @@ class StepCompiler:
             return
         for parameter in self.signature.keywords:
             self._check_keyword(parameter.name, parameter.required, known, later)
+            kind = _FILLED.get(parameter.name)
+            if kind is not None and not _admits(parameter.annotation, kind):
+                what = f"parameter {parameter.name!r} is filled with a {kind.__name__}, which its annotation is not"
+                self.read.fault("E123", what, f"write {parameter.name}: {kind.__name__}")
+
+    def check_feedback(self) -> None:
+        """That it can do without feedback: a run gets here by an approval, or before any gate."""
+        for parameter in self.signature.keywords if self.signature is not None else ():
+            if parameter.name == "feedback" and parameter.required and not admits_none(parameter.annotation):
+                self.read.fault(
+                    "E123",
+                    "parameter 'feedback' has no default, and a run that nobody sent back has none",
+                    "write feedback: Feedback | None = None",
+                )
 
     def keyword_schemas(self) -> Iterator[tuple[str, Schema | None]]:
         """Each parameter filled with JSON and the schema of its annotation."""
@@ -147,6 +166,20 @@ class StepCompiler:
         except ValueError as error:
             self.read.fault("E128", f"{what} has no JSON form: {error}", "use a pydantic model or JSON types")
             return None
+
+
+def _admits(annotation: Any, kind: type) -> bool:
+    """Whether a parameter annotated so may be given a `kind`; True wherever that is not sure."""
+    while hasattr(annotation, "__supertype__"):
+        annotation = annotation.__supertype__
+    if get_origin(annotation) is Annotated:
+        return _admits(get_args(annotation)[0], kind)
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_admits(each, kind) for each in get_args(annotation))
+    plain = get_origin(annotation) or annotation
+    if plain is Any or not isinstance(plain, type):
+        return True
+    return issubclass(kind, plain) or issubclass(plain, kind)
 
 
 def merged_retry(given: Mapping[str, Any], base: Retry | None, where: str, faults: FaultLog) -> Retry:

@@ -56,6 +56,14 @@ class Template:
         """Whether nothing in it depends on the payload."""
         return all(isinstance(piece, str) for piece in self.pieces)
 
+    @property
+    def lone_kind(self) -> str | None:
+        """CEL's name for the type of what it gives, where it is one expression and nothing else."""
+        match self.pieces:
+            case (_Part(expression=expression),):
+                return expression.kind
+        return None
+
     def render(self, payload: Json) -> str:
         """The text for `payload`; never raises."""
         return self.fill(payload).text

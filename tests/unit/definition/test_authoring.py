@@ -234,7 +234,7 @@ def test_every_fault_is_reported_at_once() -> None:
             ],
         )
     codes = sorted({fault.code for fault in caught.value.faults})
-    assert codes == ["E101", "E102", "E104", "E109", "E115", "E116"]
+    assert codes == ["E101", "E102", "E104", "E109", "E115", "E116", "E123"]
     assert caught.value.code == "definition"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel
@@ -66,6 +66,30 @@ def nothing_named(offer: Offer, *, nowhere: int) -> Offer:
     return offer
 
 
+def needs_feedback(offer: Offer, *, feedback: Feedback) -> Offer:
+    return offer
+
+
+def misread_key(offer: Offer, *, idempotency_key: int) -> Offer:
+    return offer
+
+
+def misread_run(offer: Offer, *, run: dict[str, Any]) -> Offer:
+    return offer
+
+
+def misread_feedback(offer: Offer, *, feedback: str | None = None) -> Offer:
+    return offer
+
+
+def number(offer: Offer) -> int:
+    return 1
+
+
+def text(value: str) -> str:
+    return value
+
+
 async def asynchronous(offer: Offer) -> Offer:
     return offer
 
@@ -113,6 +137,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E101", wf(fresh(name="s", queue="resume")), "queue 'resume'"),
     ("E102", wf(look, look), "is there twice"),
     ("E102", wf(gate(on_reject=look), look), "is there twice"),
+    ("E102", wf(gate(), gate()), "gate 'check': has a name that is taken"),
     ("E103", wf(gate(reviwers="x")), "did you mean 'reviewers'?"),
     ("E103", wf(gate(four_eyes="yes")), "four_eyes is text"),
     ("E103", wf(gate(approvals=True)), "approvals is the truth value true"),
@@ -145,10 +170,13 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E107", wf(gate(title="Pay amount}")), "nothing opened"),
     ("E108", wf(read), "/title is required and not given"),
     ("E108", wf(input=list[int]), "an array"),
+    ("E108", wf(step(number), step(text)), "step 'number' gives an integer, it takes a string"),
     ("E109", wf(gate(reviewers=[])), "names nobody"),
     ("E109", wf(gate(reviewers="support leads")), "'support leads', which names nobody"),
     ("E109", wf(gate(reviewers="user:")), "names nobody"),
     ("E109", wf(gate(reviewers=["user:ana", "user:sam"], approvals=3)), "only 2 people may decide"),
+    ("E109", wf(gate(reviewers="user:ana", approvals=2)), "only 1 person may decide"),
+    ("E109", wf(gate(assign="round-robin")), "did you mean 'round_robin'?"),
     ("E109", wf(gate(assign="nobody at all")), "assign is"),
     ("E110", wf(gate(options=[])), "has no options"),
     ("E110", wf(gate(options=["approve", "approve"])), "is there twice"),
@@ -156,6 +184,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E110", wf(revise, gate(options=["request_changes"])), "no option that ends it"),
     ("E110", doc(steps=[{"gate": "g", "reviewers": "a", "options": [True, False]}]), "read as true or false"),
     ("E111", wf(gate(on_reject="stop")), "leads to 'stop'"),
+    ("E111", wf(gate(on_reject="look")), "name a step by its function in Python, by module:function in YAML"),
     ("E111", wf(gate(on_reject=[])), "empty list"),
     ("E111", wf(gate(on_approve="fail")), "approve goes on"),
     ("E111", wf(gate(**LATE, on_timeout="rejct")), "did you mean 'reject'?"),
@@ -171,11 +200,22 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E112", wf(gate(**LATE, on_timeout="reject", on_reject=pay)), "on_timeout leads to 'pay'"),
     ("E112", wf(gate(**LATE, options=[*BOTH, "later"], on_timeout="later"), pay), "on_timeout leads to 'pay'"),
     ("E112", wf(gate(**LATE, on_timeout="approve"), Gate("beside", reviewers="a", mode="after"), pay), "'pay'"),
+    (
+        "E112",
+        wf(gate(**LATE, on_timeout="approve"), look, Gate("large", reviewers="a", review_if="amount > 9.0"), pay),
+        "nobody asked; review_if may let it pass 'large'",
+    ),
+    (
+        "E112",
+        wf(gate(**LATE, on_timeout=[Gate("large", reviewers="a", review_if="amount > 9.0", sample=0.5), pay])),
+        "put a gate without review_if before the step",
+    ),
     ("E113", wf(gate(options=["approve", "request_changes"])), "no earlier step takes feedback"),
     ("E114", wf(gate(options=["reject"]), look), "step 'look': can never be reached"),
     ("E115", wf(gate(due="soon")), "'soon' is not a duration"),
     ("E115", wf(gate(due=90)), "due is the number 90"),
     ("E115", wf(gate(due="0s")), "out of range"),
+    ("E115", wf(gate(due="{amount}")), "due gives a decimal number (double), which is no duration"),
     ("E115", wf(gate(remind=["P1M"])), "years or months"),
     ("E115", wf(fresh(name="s", timeout="2d")), "timeout is '2d'"),
     ("E116", wf(gate(priority=101)), "priority is 101"),
@@ -184,6 +224,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E116", wf(gate(sample=float("nan"))), "sample is nan"),
     ("E116", wf(gate(title="x" * 301)), "title has 301 characters"),
     ("E116", wf(gate(review_if="true || " * 300 + "true")), "characters; 2000 are allowed"),
+    ("E116", wf(gate(review_if=" ")), "review_if is empty"),
     ("E116", wf(gate(options=[f"o{n}" for n in range(11)])), "options has 11 entries"),
     ("E116", wf(gate(reviewers=[f"g{n}" for n in range(51)])), "reviewers has 51 entries"),
     ("E116", wf(gate(title="{name}" * 51)), "title has 306 characters"),
@@ -192,7 +233,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E116", wf(fresh(name="s", retry=Retry(101))), "attempts is 101"),
     ("E116", wf(description="x" * 5000), "description"),
     ("E117", wf(gate(on_timeout="reject")), "no due time"),
-    ("E118", wf(gate(due="2h", remind=["2h"])), "remind comes at or after"),
+    ("E118", wf(gate(due="2h", remind=["2h"])), "remind comes at or after the due time: after 2h, and due is after 2h"),
     ("E118", wf(gate(due="2h", escalate=[("3h", "managers")])), "escalate comes at or after"),
     ("E118", wf(gate(due="2h", not_before="2h")), "nobody could decide"),
     ("E119", wf(gate(recommend="repl")), "recommend names 'repl'"),
@@ -215,6 +256,12 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E122", wf(Gate("name", reviewers="a", form={"type": "object"})), "a field the payload has"),
     ("E123", wf(step(two_positional)), "second positional parameter 'second'"),
     ("E123", wf(step(nothing_named)), "parameter 'nowhere' is the name of nothing"),
+    ("E123", wf(step(needs_feedback)), "a run that nobody sent back has none"),
+    ("E123", wf(gate(), step(needs_feedback)), "write feedback: Feedback | None = None"),
+    ("E123", wf(gate(options=["hold"], review_if="amount > 1.0"), step(needs_feedback)), "'feedback' has no default"),
+    ("E123", wf(step(misread_key)), "'idempotency_key' is filled with a str, which its annotation is not"),
+    ("E123", wf(step(misread_run)), "write run: RunContext"),
+    ("E123", wf(step(misread_feedback)), "write feedback: Feedback"),
     ("E123", wf(step(asynchronous)), "is async"),
     ("E123", wf(step(starred)), "takes *offers"),
     ("E123", wf(step(broken_annotation)), "annotation that cannot be read"),
@@ -227,7 +274,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E126", wf(5), "lists '5'"),
     ("E126", doc(steps=[{"stp": "a:b"}]), "lists a mapping of stp"),
     ("E127", lambda: parse_yaml("a: [1"), "at line 2"),
-    ("E128", wf(step(unwritable)), "no JSON form"),
+    ("E128", wf(step(unwritable)), "no JSON form: pydantic has no schema for"),
     ("E128", wf(gate(form=Unwritable)), "form has no JSON form"),
     ("E128", wf(input=Unwritable), "input has no JSON form"),
     ("E129", wf(gate(review_if="tags.map(a, a + a).size() > 0")), "joins with + inside a loop"),
@@ -293,6 +340,19 @@ def test_a_function_that_no_worker_can_find_is_warned_of() -> None:
 
 def test_keys_that_change_nothing_in_mode_after_are_warned_of() -> None:
     assert codes(Workflow("w", [make, after(editable=["name"], form={"type": "object"})])) == ["W204", "W204"]
+
+
+def test_a_step_that_only_a_decision_leads_to_may_rely_on_feedback() -> None:
+    Workflow("w", [make, gate(on_reject=step(needs_feedback))])
+    Workflow("w", [make, gate(**LATE, on_timeout=[step(needs_feedback)])])
+    Workflow("w", [make, gate(options=["hold", "reject"]), step(needs_feedback)])
+
+
+def test_parameters_of_the_engine_may_be_annotated_loosely() -> None:
+    def loose(offer: Offer, *, run: object, idempotency_key: Any, feedback: Annotated[Feedback | None, "x"]) -> Offer:
+        return offer
+
+    assert codes(Workflow("w", [make, step(loose)])) == ["W203"]
 
 
 def test_silence_may_lead_to_harmless_work_and_to_another_gate() -> None:

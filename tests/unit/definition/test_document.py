@@ -109,6 +109,28 @@ def test_a_missing_step_is_named_with_its_reason() -> None:
     assert "there is no module 'no_such_module'" in text
 
 
+def test_a_missing_step_is_no_fault_of_the_next_one() -> None:
+    steps = ["tests.unit.definition.refund_example:analise", "tests.unit.definition.refund_example:draft"]
+    with pytest.raises(DefinitionError) as caught:
+        compile_document({"workflow": "w", "steps": steps}, resolve)
+    assert [fault.code for fault in caught.value.faults] == ["E124"]
+    assert "did you mean 'analyse'?" in caught.value.faults[0].fix
+
+
+def test_a_gate_whose_keys_are_indented_too_far_says_so() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        compile_document({"workflow": "w", "steps": [{"gate": {"name": "g", "reviewers": "a"}}]})
+    assert "its keys below gate:" in str(caught.value)
+
+
+def test_what_yaml_cannot_read_is_said_with_a_fix_of_its_own() -> None:
+    fixes = {"a: {b} c": "needs quotes", "a: &x 1\nb: *x": "write the value out", "a: !!x 1": "write plain values"}
+    for text, fix in fixes.items():
+        with pytest.raises(DefinitionError) as caught:
+            parse_yaml(text)
+        assert fix in caught.value.faults[0].fix
+
+
 def test_the_words_of_yaml_1_1_stay_words() -> None:
     found = parse_yaml("on: {yes: no}\nday: 2020-01-01\nclock: 1:30\noctal: 010\nflag: true\nnothing:\nlarge: 1e3\n")
     assert found == {
