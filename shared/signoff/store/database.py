@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -9,15 +10,27 @@ from typing import Any, TypeAlias
 import orjson
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from signoff.errors import ConfigurationError, Unavailable
 
 Row: TypeAlias = tuple[Any, ...]
 Cursor: TypeAlias = psycopg.Cursor[Row]
 
-_UNAVAILABLE = (psycopg.OperationalError, sa.exc.OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError)
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    # After a failover the connection may be well, and lead to a server that is a standby now.
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    sa.exc.OperationalError,
+    sa.exc.TimeoutError,
+    sa.exc.InterfaceError,
+)
+
+_MADE = "made"
+"""When a connection was made, by the process's clock that only goes forward."""
 
 
 def sqlalchemy_url(database_url: str) -> sa.URL:
@@ -69,8 +82,9 @@ def create_engine(
     )
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: psycopg.Connection[Row], _record: object) -> None:
+    def _prepare(connection: psycopg.Connection[Row], record: ConnectionPoolEntry) -> None:
         set_json_loads(orjson.loads, connection)
+        record.info[_MADE] = time.monotonic()
 
     return engine
 
@@ -80,6 +94,8 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self._broken_at = 0.0
+        sa.event.listen(engine, "checkout", self._check_out)
 
     @classmethod
     def connect(cls, database_url: str, **options: Any) -> Database:
@@ -92,23 +108,10 @@ class Database:
 
         Raises Unavailable when the database can't be reached or no connection becomes free in time.
         """
-        try:
-            pooled = self.engine.raw_connection()
-        except _UNAVAILABLE as error:
-            raise Unavailable("the database is not reachable") from error
-        try:
-            connection = pooled.driver_connection
-            assert connection is not None
+        with self._taken() as (pooled, connection):
             with connection.cursor() as cursor:
                 yield cursor
             pooled.commit()
-        except BaseException as error:
-            _give_up(pooled, error)
-            if isinstance(error, _UNAVAILABLE):
-                raise Unavailable("the database went away or took too long") from error
-            raise
-        finally:
-            pooled.close()
 
     @contextmanager
     def autocommit(self) -> Iterator[Cursor]:
@@ -116,24 +119,15 @@ class Database:
 
         Raises Unavailable as `transaction` does.
         """
-        try:
-            pooled = self.engine.raw_connection()
-        except _UNAVAILABLE as error:
-            raise Unavailable("the database is not reachable") from error
-        connection: psycopg.Connection[Row] | None = None
-        try:
-            connection = pooled.driver_connection
-            assert connection is not None
+        with self._taken() as (_, connection):
             connection.autocommit = True
-            with connection.cursor() as cursor:
-                yield cursor
-        except _UNAVAILABLE as error:
-            pooled.invalidate(error)
-            raise Unavailable("the database went away or took too long") from error
-        finally:
-            if connection is not None and not connection.closed:
-                connection.autocommit = False
-            pooled.close()
+            try:
+                with connection.cursor() as cursor:
+                    yield cursor
+            finally:
+                # What is in the middle of something can't be switched back, and leaves the pool.
+                if connection.info.transaction_status is TransactionStatus.IDLE:
+                    connection.autocommit = False
 
     @contextmanager
     def query(self) -> Iterator[sa.Connection]:
@@ -143,6 +137,10 @@ class Database:
                 yield connection
         except _UNAVAILABLE as error:
             raise Unavailable("the database is not reachable") from error
+        except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, _UNAVAILABLE):
+                raise Unavailable("the database went away or took too long") from error
+            raise
 
     def ping(self) -> None:
         """Ask the database for a sign of life. Raises Unavailable."""
@@ -153,13 +151,43 @@ class Database:
         """Close the pool's connections."""
         self.engine.dispose()
 
+    @contextmanager
+    def _taken(self) -> Iterator[tuple[sa.PoolProxiedConnection, psycopg.Connection[Row]]]:
+        """A connection from the pool. It goes back only when it is as it was, whatever happens meanwhile."""
+        try:
+            pooled = self.engine.raw_connection()
+        except _UNAVAILABLE as error:
+            raise Unavailable("the database is not reachable") from error
+        connection: psycopg.Connection[Row] | None = pooled.driver_connection
+        assert connection is not None
+        try:
+            yield pooled, connection
+        except BaseException as error:
+            self._give_up(pooled, connection, error)
+            if isinstance(error, _UNAVAILABLE):
+                raise Unavailable("the database went away or took too long") from error
+            raise
+        finally:
+            if connection.autocommit and pooled.is_valid:
+                pooled.invalidate()
+            pooled.close()
 
-def _give_up(pooled: sa.PoolProxiedConnection, error: BaseException) -> None:
-    """Undo what was begun; a connection that is broken leaves the pool instead of being handed out again."""
-    try:
-        pooled.rollback()
-    except (psycopg.Error, sa.exc.SQLAlchemyError):
-        pooled.invalidate(error)
-        return
-    if isinstance(error, psycopg.OperationalError):
-        pooled.invalidate(error)
+    def _give_up(
+        self, pooled: sa.PoolProxiedConnection, connection: psycopg.Connection[Row], error: BaseException
+    ) -> None:
+        """Undo what was begun; a connection that is broken leaves the pool instead of being handed out again."""
+        if connection.broken:
+            self._broken_at = time.monotonic()
+        try:
+            pooled.rollback()
+        except (psycopg.Error, sa.exc.SQLAlchemyError):
+            pooled.invalidate(error)
+            return
+        if isinstance(error, _UNAVAILABLE):
+            pooled.invalidate(error)
+
+    def _check_out(self, _connection: object, record: ConnectionPoolEntry, _pooled: object) -> None:
+        # Where one connection broke, the server was most likely restarted: the others of its time are not tried one
+        # after the other, each at the cost of somebody's request. The pool makes a new one when it is told this.
+        if record.info[_MADE] <= self._broken_at:
+            raise sa.exc.DisconnectionError("made before the last break")
