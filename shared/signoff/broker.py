@@ -32,6 +32,9 @@ PAUSE_SECONDS = 2.0
 SEND_SECONDS = 2
 """Longest wait for a broker that says nothing: a message is a hint, and somebody waits for the answer behind it."""
 
+CONNECT_AT_ONCE: dict[str, Any] = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+"""By itself kombu would go on trying to connect to a broker that refuses, while a request waits for it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,7 +64,7 @@ def transport_options(broker_url: str) -> dict[str, Any]:
 def _sending_options(broker_url: str) -> dict[str, Any]:
     """Those of `transport_options`, with the patience of who only sends."""
     options = transport_options(broker_url)
-    return options | {name: SEND_SECONDS for name in options if name.endswith("timeout")}
+    return options | {name: SEND_SECONDS for name in options if name.endswith("timeout")} | CONNECT_AT_ONCE
 
 
 class Publisher(Protocol):
