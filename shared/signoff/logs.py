@@ -47,6 +47,4 @@ def configure_logs(settings: Settings, *, process: str) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp", "celery.beat"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-    # It warns of messages with an eta, and there are none.
-    logging.getLogger("celery.worker.consumer.delayed_delivery").setLevel(logging.ERROR)
     structlog.contextvars.bind_contextvars(process=process)

@@ -29,6 +29,7 @@ def make_app(settings: Settings, queues: Iterable[str] = ("default",)) -> Celery
         worker_send_task_events=False,
         task_send_sent_event=False,
         worker_enable_remote_control=False,
+        worker_consumer="signoff_workers.consumer:PlainConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_soft_shutdown_timeout=settings.soft_shutdown_seconds,
@@ -38,6 +39,8 @@ def make_app(settings: Settings, queues: Iterable[str] = ("default",)) -> Celery
         broker_connection_retry=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=5,
+        # A queue that was deleted, a server that was made a replica: connect again instead of ending the process.
+        broker_channel_error_retry=True,
         broker_transport_options=transport_options(broker_url),
         broker_heartbeat=10,
         task_default_queue=queue_name("default"),
