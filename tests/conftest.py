@@ -13,6 +13,7 @@ import pytest
 from tests import servers
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With xdist, give all RabbitMQ tests to one process: it takes ten seconds to start, and much memory."""
     for item in items:
@@ -80,15 +81,19 @@ def valkey_tcp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A RabbitMQ on a loopback port; tests that use it carry the mark `rabbitmq` and queues of their own
-    names.
-    """
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RabbitServer]:
+    """A RabbitMQ on a loopback port; tests that use it carry the mark `rabbitmq`, and leave it running."""
     program = servers.rabbitmq_program()
     if program is None:
         missing = "RabbitMQ is not installed: apt-get install rabbitmq-server"
         if servers.under_ci():
             pytest.fail(missing)
         pytest.skip(missing)
-    with servers.rabbitmq(tmp_path_factory.mktemp("mq"), program) as url:
-        yield url
+    with servers.rabbitmq(tmp_path_factory.mktemp("mq"), program) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: servers.RabbitServer) -> str:
+    """Its URL, with whatever queues the tests before left in it."""
+    return rabbitmq_server.url

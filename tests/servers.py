@@ -101,7 +101,7 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
         yield PostgresServer(sockets=Path(server.url.partition("host=")[2]), pid=server.pid)
     finally:
         server.stop()
-        _remove_outside(home, sockets)
+        remove_outside(home, sockets)
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def valkey(folder: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
-        _remove_outside(home, sockets)
+        remove_outside(home, sockets)
 
 
 @contextmanager
@@ -158,11 +158,55 @@ def rabbitmq_program() -> Path | None:
     return Path(wrapper) if wrapper else None
 
 
+@dataclass(kw_only=True)
+class RabbitServer:
+    """A RabbitMQ node that may be killed and started again on the same port, with what it had stored."""
+
+    folder: Path
+    program: Path
+    port: int
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def start(self) -> None:
+        """Start the node and wait until it serves."""
+        with (self.folder / "rabbitmq.log").open("ab") as log:
+            self.process = launch([self.program], output=log, env=self.environment)
+        eventually(lambda: _answers_amqp(self.port), seconds=60, why=f"RabbitMQ, see {self.folder}/rabbitmq.log")
+
+    def kill(self) -> None:
+        """SIGKILL it and what it has started, as a machine that loses its power."""
+        assert self.process is not None
+        self.process.kill()
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, however it is."""
+        if self.process is not None:
+            stop(self.process, signal.SIGTERM, 30)
+
+    def queues(self) -> dict[str, int]:
+        """How many messages each queue holds, those that were delivered and not acknowledged too."""
+        control = self.program.with_name("rabbitmqctl")
+        listed = subprocess.run(
+            [control, "--silent", "list_queues", "name", "messages"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=self.environment,
+            check=True,
+        )
+        lines = (line.split("\t") for line in listed.stdout.splitlines() if "\t" in line)
+        return {name: int(count) for name, count in lines if count.isdigit()}
+
+
 @contextmanager
-def rabbitmq(folder: Path, program: Path) -> Iterator[str]:
-    """The broker URL of a RabbitMQ with its own port mapper, so that nothing of it survives or meets another
-    node.
-    """
+def rabbitmq(folder: Path, program: Path) -> Iterator[RabbitServer]:
+    """A RabbitMQ with its own port mapper, so that nothing of it survives or meets another node."""
     folder.mkdir(parents=True, exist_ok=True)
     port, mapper_port, node_port = free_port(), free_port(), free_port()
     epmd = shutil.which("epmd")
@@ -188,18 +232,16 @@ def rabbitmq(folder: Path, program: Path) -> Iterator[str]:
         # Two schedulers and no busy waiting: a test machine is small.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
     }
+    server = RabbitServer(folder=folder, program=program, port=port, environment=env)
     with (folder / "rabbitmq.log").open("ab") as log:
         mapper = launch([epmd, "-port", str(mapper_port), "-address", "127.0.0.1"], output=log, env=env)
-        server: subprocess.Popen[bytes] | None = None
-        try:
-            eventually(lambda: _accepts(mapper_port), why="epmd")
-            server = launch([program], output=log, env=env)
-            eventually(lambda: _answers_amqp(port), seconds=60, why=f"RabbitMQ, see {folder}/rabbitmq.log")
-            yield f"amqp://guest:guest@127.0.0.1:{port}//"
-        finally:
-            if server is not None:
-                stop(server, signal.SIGTERM, 30)
-            stop(mapper, signal.SIGTERM, 5)
+    try:
+        eventually(lambda: _accepts(mapper_port), why="epmd")
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        stop(mapper, signal.SIGTERM, 5)
 
 
 def _accepts(port: int) -> bool:
@@ -224,7 +266,7 @@ def _answers_amqp(port: int) -> bool:
     return True
 
 
-def _remove_outside(home: Path, sockets: Path) -> None:
+def remove_outside(home: Path, sockets: Path) -> None:
     """What the launcher put outside of the test's directory because its path was too long, or unreachable."""
     if not sockets.is_relative_to(home):
         shutil.rmtree(sockets, ignore_errors=True)
