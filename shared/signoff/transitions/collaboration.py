@@ -13,7 +13,7 @@ MAX_COMMENT = 4_000
 
 def claim(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
     """Take the human task for oneself; a second time does nothing. Raises Conflict when somebody else holds it."""
-    _expect_open(task)
+    _expect_open(fold, task)
     if task.assignee == actor.name:
         return
     if task.assignee is not None:
@@ -29,7 +29,7 @@ def claim(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
 
 def release(fold: Fold, task: HumanTask, *, actor: Actor, may_release_for_others: bool) -> None:
     """Give the human task back; when nobody holds it this does nothing. Raises Conflict when it is another's."""
-    _expect_open(task)
+    _expect_open(fold, task)
     if task.assignee is None:
         return
     if task.assignee != actor.name and not may_release_for_others:
@@ -50,7 +50,7 @@ def lapse(fold: Fold, task: HumanTask) -> None:
 
 def assign(fold: Fold, task: HumanTask, *, assignee: Principal | None, name: str, actor: Actor) -> None:
     """Hand the human task to a person who may decide it. Raises InvalidInput when they may not."""
-    _expect_open(task)
+    _expect_open(fold, task)
     gate = fold.graph.gate(task.gate)
     problem = None
     if assignee is None or assignee.kind != "user":
@@ -78,6 +78,8 @@ def comment(fold: Fold, task: HumanTask, *, text: str, actor: Actor) -> None:
     fold.emit(EventType.HUMAN_TASK_COMMENTED, data, actor=actor)
 
 
-def _expect_open(task: HumanTask) -> None:
+def _expect_open(fold: Fold, task: HumanTask) -> None:
     if task.state is not TaskState.OPEN:
-        raise Conflict(f"the human task is already {task.state}", winner=winner(task), code="already_decided")
+        raise Conflict(
+            f"the human task is already {task.state}", winner=winner(task, fold.history), code="already_decided"
+        )

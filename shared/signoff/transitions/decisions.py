@@ -6,6 +6,7 @@ gate is still undecided, and that what they say has the form the gate asks for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from signoff.model import (
     Actor,
     DecidedBy,
     Decision,
+    Event,
     EventType,
     HumanTask,
     TaskState,
@@ -114,7 +116,7 @@ def withdraw(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
     """Take one's own decision back before it is released. Raises Conflict when it is too late or was not one's own."""
     own = next((d for d in task.current_decisions if d.actor.id == actor.id), None)
     if task.state is not TaskState.OPEN or own is None:
-        raise Conflict("there is no decision of yours to take back", winner=winner(task))
+        raise Conflict("there is no decision of yours to take back", winner=winner(task, fold.history))
     data = {
         "decision_id": own.id,
         "human_task_id": str(task.id),
@@ -125,13 +127,17 @@ def withdraw(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
     fold.emit(EventType.DECISION_RECORDED, data, actor=actor)
 
 
-def winner(task: HumanTask) -> dict[str, Any]:
-    """Who decided this human task, what and when, for whom comes too late."""
+def winner(task: HumanTask, history: Callable[[], Iterable[Event]] = tuple) -> dict[str, Any]:
+    """Who decided or canceled this human task, what and when, for whom comes too late. `history` reads its run's log."""
     last = next((d for d in reversed(task.decisions) if not d.withdrawn), None)
     human = task.decided_by is DecidedBy.HUMAN or (last is not None and task.pending is not None)
     at = task.completed_at or (last.at if last else None)
+    by = last.actor if human and last else SYSTEM
+    if task.state is TaskState.CANCELED:
+        # The human task keeps no word of who canceled its run; the log does.
+        by = next((e.actor for e in reversed(tuple(history())) if e.type is EventType.RUN_CANCELED), SYSTEM)
     return {
-        "by": last.actor.to_json() if human and last else SYSTEM.to_json(),
+        "by": by.to_json(),
         "decision": last.decision if human and last else None,
         "state": str(task.state),
         "outcome": task.outcome,
@@ -220,9 +226,13 @@ def feedback_of(gate: GateNode, task: HumanTask, conclusion: Conclusion) -> dict
 
 def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
     if task.state is not TaskState.OPEN:
-        raise Conflict(f"the human task is already {task.state}", winner=winner(task), code="already_decided")
+        raise Conflict(
+            f"the human task is already {task.state}", winner=winner(task, fold.history), code="already_decided"
+        )
     if task.pending is not None:
-        raise Conflict("the gate is decided and its grace runs", winner=winner(task), code="already_decided")
+        raise Conflict(
+            "the gate is decided and its grace runs", winner=winner(task, fold.history), code="already_decided"
+        )
     if any(decision.actor.id == actor.id for decision in task.current_decisions):
         raise Conflict(
             "you have already decided on this revision",

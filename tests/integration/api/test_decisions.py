@@ -164,6 +164,9 @@ def test_a_canceled_human_task_takes_no_decision(api: Api, task: Any) -> None:
     api.as_("admin").ok(api.as_("admin").post(f"/runs/{task['run_id']}/cancel", {"reason": "wrong"}))
     found = problem(api.as_("ana").decide(task, "approve"), 409, "already_decided")
     assert found["winner"]["state"] == "canceled"
+    assert found["winner"]["by"]["name"] == "admin"
+    late = problem(api.as_("ana").put(f"/human-tasks/{task['id']}/claim"), 409, "already_decided")
+    assert late["winner"] == found["winner"]
 
 
 def test_late_comes_before_stale_and_both_before_a_bad_patch(api: Api, task: Any) -> None:
