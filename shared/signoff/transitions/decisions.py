@@ -128,7 +128,7 @@ def withdraw(fold: Fold, task: HumanTask, *, actor: Actor) -> None:
 
 
 def winner(task: HumanTask, history: Callable[[], Iterable[Event]] = tuple) -> dict[str, Any]:
-    """Who decided or canceled this human task, what and when, for whom comes too late. `history` reads its run's log."""
+    """Who decided or canceled this human task, what and when, for whom is late. `history` reads its run's log."""
     last = next((d for d in reversed(task.decisions) if not d.withdrawn), None)
     human = task.decided_by is DecidedBy.HUMAN or (last is not None and task.pending is not None)
     at = task.completed_at or (last.at if last else None)
