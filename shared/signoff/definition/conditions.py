@@ -83,7 +83,7 @@ class Expression:
 
     def _why(self, message: str) -> str:
         if self.guarded and found_no_number(message):
-            return "a calculation in it comes to no number (is something divided by zero?)"
+            return "a calculation in it comes to no number, as a division by zero does"
         return runtime_error(message)
 
     def test(self, payload: Json) -> Outcome:

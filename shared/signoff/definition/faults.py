@@ -45,6 +45,7 @@ CODES = {
     "W202": "an irreversible step retries and takes no idempotency key",
     "W203": "a step function cannot be found by reference from another process",
     "W204": "a gate in mode after has a key that changes nothing there",
+    "W205": "a gate assigns by turns and its reviewers name no person",
 }
 """Each code and what it means, for the documentation. A code never changes its meaning."""
 

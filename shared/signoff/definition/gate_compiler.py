@@ -101,7 +101,7 @@ class GateCompiler:
             grace_ms=read.duration("grace", least=0) or 0,
             bulk=read.flag("bulk", False),
             blind=read.flag("blind", False),
-            assign=self._assign(),
+            assign=self._assign(reviewers),
             not_before_ms=not_before,
             payload_schema=self.schema,
         )
@@ -245,12 +245,10 @@ class GateCompiler:
     def _editable(self) -> tuple[str, ...]:
         names = self.read.strings("editable", MAX_EDITABLE) or ()
         for name in names:
-            if self.scope.fields is not None and name not in self.scope.fields:
-                self.read.fault(
-                    "E119",
-                    f"editable names {name!r}, which {self.scope.title} does not have",
-                    did_you_mean(name, self.scope.fields),
-                )
+            unknown = self.scope.unknown_in(split_path(name))
+            if unknown is not None:
+                wrong, owner, fix = unknown
+                self.read.fault("E119", f"editable names {wrong!r}, which {owner} does not have", fix)
         return tuple(dict.fromkeys(names))
 
     def _consequences(self) -> dict[str, str]:
@@ -292,8 +290,12 @@ class GateCompiler:
                 )
         return tuple(dict.fromkeys(names))
 
-    def _assign(self) -> str | None:
+    def _assign(self, reviewers: tuple[str, ...]) -> str | None:
         value = self._text("assign", 2_000)
+        people = [name for name in reviewers if name.startswith(USER_PREFIX) or is_template(name)]
+        if value == ROUND_ROBIN and reviewers and not people:
+            what = "assign is round_robin, and reviewers name no person: nobody is assigned"
+            self.read.fault("W205", what, 'list the people beside the group: ["support-leads", "user:ana", "user:sam"]')
         if value is None or value == ROUND_ROBIN:
             return value
         if value.lower().replace("-", "").replace("_", "").replace(" ", "") == "roundrobin":
@@ -304,7 +306,15 @@ class GateCompiler:
         elif not is_reviewer(value):
             self.read.fault("E109", f"assign is {value[:80]!r}", 'write "user:ana" or "round_robin"')
             return None
+        elif reviewers and len(people) == len(reviewers) and not _is_among(value, people):
+            self.read.fault("E109", f"assign is {value!r}, who is none of the reviewers", "name them there as well")
+            return None
         return value
+
+
+def _is_among(person: str, people: Sequence[str]) -> bool:
+    full = f"{USER_PREFIX}{person.removeprefix(USER_PREFIX)}"
+    return full in people or any(is_template(name) for name in people)
 
 
 def read_mode(read: Reader) -> Mode:

@@ -57,7 +57,8 @@ class Gate:
       name. `require_note`: options that need a note (default reject and request_changes), or True or False.
     - `four_eyes` (True): who started the run may not decide. `grace`: a decision can be taken back that long.
       `bulk`: may be approved many at once. `blind`: others' decisions stay hidden until one's own. `assign`: a
-      person, or `round_robin`. `priority`: 0 to 100. `not_before`: the least time before a decision.
+      person, or `round_robin`, which spreads the runs over the people that `reviewers` names. `priority`: 0 to 100.
+      `not_before`: the least time before a decision.
     - `mode`: `"before"` stops the run; `"after"` lets it go on and is reviewed beside it.
     """
 

@@ -162,6 +162,14 @@ class GateRules:
         users = [name.removeprefix(USER_PREFIX) for name in found]
         return users[0] if len(users) == 1 and is_reviewer(users[0]) else None
 
+    def in_turn(self, users: Iterable[str], run_id: UUID) -> str | None:
+        """Whom `round_robin` picks among `users`: as often one as the other, and always the same for the same run."""
+        listed = sorted(users)
+        if not listed:
+            return None
+        digest = hashlib.sha256(f"{run_id}:{self.node.name}:assign".encode()).digest()
+        return listed[int.from_bytes(digest[:8], "big") % len(listed)]
+
     def due_ms(self, payload: Json) -> int | None:
         """Milliseconds until the human task is due, None for no deadline.
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from signoff.canonical import Json, sha256_hex
+from signoff.definition.fields import ROUND_ROBIN
 from signoff.definition.graph import GateNode
 from signoff.definition.policy import GateRules, Verdict, rules_for
 from signoff.model import REJECTED, Candidates, EventType, HumanTask, RunStatus
@@ -127,10 +128,21 @@ def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id
             "error": verdict.error,
             "candidates": candidates.to_json(),
             "alarm": alarm_of(candidates),
-            "assignee": rules.assignee(payload),
+            "assignee": _assignee(fold, gate, rules, candidates),
             "due_ms": rules.due_ms(payload),
         },
     )
+
+
+def _assignee(fold: Fold, gate: GateNode, rules: GateRules, candidates: Candidates) -> str | None:
+    """Whom the gate hands its human task to: nobody who could not decide it, as far as names can tell."""
+    barred = {fold.state.requester.name} if gate.four_eyes else set()
+    if gate.assign == ROUND_ROBIN:
+        return rules.in_turn(set(candidates.users) - barred, fold.run_id)
+    named = rules.assignee(fold.state.value)
+    if named in barred or (not candidates.groups and named not in candidates.users):
+        return None
+    return named
 
 
 def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:

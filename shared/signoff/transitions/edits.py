@@ -61,6 +61,9 @@ def edited_payload(gate: GateNode, task: HumanTask, option: str, patch: Json | N
         raise InvalidInput(errors=errors)
     if not patch:
         return None
+    if not isinstance(task.payload, dict):
+        # A merge would put the form or the field in the payload's place, and what was approved would be gone.
+        _refuse("/patch", "the payload is no object, so nothing can be added to it", "reject, or let the step give one")
     merged = merge_patch(task.payload, patch)
     shown = {key: value for key, value in merged.items() if gate.form is None or key != gate.name}
     errors = [

@@ -176,6 +176,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E109", wf(gate(reviewers="user:")), "names nobody"),
     ("E109", wf(gate(reviewers=["user:ana", "user:sam"], approvals=3)), "only 2 people may decide"),
     ("E109", wf(gate(reviewers="user:ana", approvals=2)), "only 1 person may decide"),
+    ("E109", wf(gate(reviewers=["user:ana", "user:sam"], assign="zoe")), "'zoe', who is none of the reviewers"),
     ("E109", wf(gate(assign="round-robin")), "did you mean 'round_robin'?"),
     ("E109", wf(gate(assign="nobody at all")), "assign is"),
     ("E110", wf(gate(options=[])), "has no options"),
@@ -240,6 +241,7 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E119", wf(gate(score="name.x.y")), "score names 'x'"),
     ("E119", wf(gate(score="a b")), "which is no field"),
     ("E119", wf(gate(editable=["amuont"])), "did you mean 'amount'?"),
+    ("E119", wf(gate(editable=["amount.cents"])), "'amount' has no fields"),
     ("E120", wf(gate(consequences={"aprove": "x"})), "did you mean 'approve'?"),
     ("E120", wf(gate(require_note=["maybe"])), "require_note names 'maybe'"),
     ("E120", wf(gate(on_maybe="fail")), "'maybe' is no option here"),
@@ -295,7 +297,7 @@ def test_a_fault_has_its_code_and_says_what_is_wrong(code: str, build: Callable[
 
 
 def test_every_code_of_the_table_has_a_case() -> None:
-    tried = {row[0] for row in FAULTY} | {"W201", "W202", "W203", "W204"}
+    tried = {row[0] for row in FAULTY} | {"W201", "W202", "W203", "W204", "W205"}
     assert tried == set(CODES)
 
 
@@ -353,6 +355,26 @@ def test_parameters_of_the_engine_may_be_annotated_loosely() -> None:
         return offer
 
     assert codes(Workflow("w", [make, step(loose)])) == ["W203"]
+
+
+def test_a_field_inside_a_field_may_be_editable() -> None:
+    class Letter(BaseModel):
+        offer: Offer
+
+    Workflow("w", [gate(editable=["offer.amount"])], input=Letter)
+    (fault,) = faults_of(lambda: Workflow("w", [gate(editable=["offer.amuont"])], input=Letter))
+    assert "'amuont', which Offer does not have" in fault.what
+
+
+def test_turns_without_anybody_named_are_warned_of() -> None:
+    assert codes(Workflow("w", [make, gate(assign="round_robin")])) == ["W205"]
+    assert codes(Workflow("w", [make, gate(assign="round_robin", reviewers=["leads", "user:ana"])])) == []
+    assert codes(Workflow("w", [make, gate(assign="round_robin", reviewers="user:{name}")])) == []
+
+
+def test_who_is_assigned_may_be_in_a_group_or_in_a_template() -> None:
+    for reviewers in ("leads", ["leads", "user:sam"], ["user:sam", "user:{name}"], ["user:ana"]):
+        Workflow("w", [make, gate(assign="ana", reviewers=reviewers)])
 
 
 def test_silence_may_lead_to_harmless_work_and_to_another_gate() -> None:

@@ -66,6 +66,13 @@ def test_a_field_that_is_not_editable_stays_as_it_is() -> None:
     assert _paths(desk, {"amount": 4, "iban": "DE2"}) == {"/patch/iban"}
 
 
+@pytest.mark.parametrize("payload", [[1, 2], "text", 5, None])
+def test_a_payload_that_is_no_object_is_not_replaced_by_what_is_added_to_it(payload: Any) -> None:
+    desk = _asked(payload, form={"type": "object"}, editable=("amount",))
+    assert _paths(desk, {"ok": {}}) == {"/patch"}
+    assert desk.decide("ana", "reject", note="no").state.outcome == "rejected"
+
+
 def test_an_editable_object_may_be_edited_inside_and_its_neighbours_may_not() -> None:
     desk = _asked({"to": {"name": "a", "iban": "DE1"}}, editable=("to.name",))
     assert desk.decide("ana", "approve", patch={"to": {"name": "b"}}).state.value == {

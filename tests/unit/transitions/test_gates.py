@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,28 @@ def test_a_sample_of_what_would_pass_is_reviewed_and_always_the_same_one() -> No
         desk = _asked({"amount": 5}, review_if="amount > 100", sample=share)
         assert desk.status is status
     assert _asked({"amount": 5}, review_if="amount > 100", sample=1.0).log[-1].data["sampled"] is True
+
+
+def test_turns_spread_the_runs_over_the_people_named() -> None:
+    rules = rules_for(graph(gate("ok", "pay", assign="round_robin"), pay()), "ok")
+    turns = Counter(rules.in_turn({"ana", "ben", "sam"}, UUID(int=number)) for number in range(3_000))
+    assert set(turns) == {"ana", "ben", "sam"}
+    assert min(turns.values()) > 900
+    named = ("leads", "user:ana", "user:ben")
+    desk = _asked({}, assign="round_robin", reviewers=named)
+    assert desk.task.assignee == rules.in_turn(["ben", "ana"], RUN_ID)
+    assert _asked({}, assign="round_robin", reviewers=("leads",)).task.assignee is None
+
+
+def test_nobody_is_assigned_who_could_not_decide() -> None:
+    requester = _asked({}).state.requester.name
+    for assign in (f"user:{requester}", "round_robin"):
+        asked = {"assign": assign, "reviewers": (f"user:{requester}",)}
+        assert _asked({}, **asked).task.assignee is None
+        assert _asked({}, **asked, four_eyes=False).task.assignee == requester
+    assert _asked({"who": "zoe"}, assign="user:{who}", reviewers=("user:ana",)).task.assignee is None
+    assert _asked({"who": "ana"}, assign="user:{who}", reviewers=("user:ana",)).task.assignee == "ana"
+    assert _asked({"who": "zoe"}, assign="user:{who}", reviewers=("user:ana", "leads")).task.assignee == "zoe"
 
 
 def test_a_gate_that_names_nobody_opens_with_an_alarm() -> None:
