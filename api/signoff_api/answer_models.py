@@ -147,7 +147,7 @@ class Context(Shown):
 
 
 class HumanTask(Shown):
-    """A work item. `context` and `comments` are there only where one is read."""
+    """A work item. `context` and `comments` are null, or left out of a pack, except where one is read."""
 
     id: Id
     run_id: Id

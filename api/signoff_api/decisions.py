@@ -12,6 +12,7 @@ from signoff.store.queries_runs import get_run
 from signoff_api import answer_models, problems, request_models
 from signoff_api.answers import answer, etag
 from signoff_api.context import Context
+from signoff_api.human_tasks import in_brief
 from signoff_api.promises import ETAG, IDEMPOTENCY_KEY, IF_MATCH, REPLAYED
 from signoff_api.requests import read_idempotency_key, read_revision
 from signoff_api.routing import Answer, Routes
@@ -65,7 +66,7 @@ def _shown(context: Context, decided: Decided) -> Response:
         run, _ = get_run(cursor, decided.run_id)
     found = {
         "decision": next(said for said in task.decisions if said.id == decided.decision_id).to_json(),
-        "human_task": task.for_viewer(context.principal).to_json(),
+        "human_task": in_brief(task.for_viewer(context.principal).to_json()),
         "run": run.to_json(),
     }
     headers = {"ETag": etag(task.row.revision)}

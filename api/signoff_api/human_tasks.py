@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from flask import Response
@@ -38,7 +39,8 @@ def read_human_tasks(context: Context, query: request_models.HumanTaskListQuery)
         limit=query.limit,
         cursor=query.cursor,
     )
-    return answer(page.to_json())
+    found = page.to_json()
+    return answer(found | {"items": [in_brief(item) for item in found["items"]]})
 
 
 @routes.route("GET", "/human-tasks/{human_task_id}", answers={200: _TASK}, problems=(404,))
@@ -86,6 +88,11 @@ def comment_on_human_task(context: Context, human_task_id: UUID, body: request_m
         "at": format_time(event.at),
     }
     return answer(comment, 201)
+
+
+def in_brief(found: dict[str, Any]) -> dict[str, Any]:
+    """A human task among others: null for what is shown of one alone, so that the fields are the same everywhere."""
+    return {"context": None, "comments": None} | found
 
 
 def shown(context: Context, human_task_id: UUID, *, authorized: bool = True) -> Response:

@@ -198,8 +198,7 @@ class TestList:
         iris = api.as_("iris")
         item = iris.ok(iris.get("/human-tasks?limit=1"))["items"][0]
         one = iris.ok(iris.get(f"/human-tasks/{item['id']}"))
-        assert set(one) - set(item) == {"context", "comments"}
-        assert {key: one[key] for key in item} == item
+        assert item == one | {"context": None, "comments": None}
 
     @pytest.mark.parametrize(
         "query",
