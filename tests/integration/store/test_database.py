@@ -116,8 +116,8 @@ def test_a_transaction_that_was_left_open_by_hand_leaves_nothing_behind(
             cursor.execute("INSERT INTO kept VALUES (1)")
             if error is not None:
                 raise error
-    assert _kept(database) == []
     _is_clean(database)
+    assert _kept(database) == []
 
 
 # What is not available --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from signoff.errors import ConfigurationError
 from signoff.store.database import create_engine
 
 _LOCK = 0x5349474E
@@ -31,12 +32,15 @@ def head() -> str:
 
 
 def upgrade(database_url: str, target: str = "head") -> None:
-    """Migrate the database at `database_url` forward; no-op when it is there already."""
+    """Migrate the database at `database_url` forward; no-op when it is there already.
+
+    Raises ConfigurationError when a newer release has been there.
+    """
     _run(database_url, target, command.upgrade)
 
 
 def downgrade(database_url: str, target: str) -> None:
-    """Migrate the database backward to `target`."""
+    """Migrate the database backward to `target`. Raises ConfigurationError as `upgrade` does."""
     _run(database_url, target, command.downgrade)
 
 
@@ -56,6 +60,18 @@ def _run(database_url: str, target: str, run: object) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            _refuse_newer(connection)
             run(_config(connection), target)
     finally:
         engine.dispose()
+
+
+def _refuse_newer(connection: Connection) -> None:
+    """Leave alone what a newer release has made: this one doesn't know how to get there, or back from there."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise ConfigurationError(
+            f"the database is at revision {current}, which this release does not know; its newest is {head()}",
+            fix="install the release that migrated it, or a newer one",
+        )
