@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from signoff.ids import parse_id
 from signoff.model import RunStatus
 from signoff.store.queries import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT
 
@@ -33,6 +34,14 @@ def _moment(value: object) -> datetime:
         raise ValueError(f"is not a time: {error}") from error
 
 
+def _identifier(value: object) -> UUID:
+    # pydantic would also read braces, "urn:uuid:" and no hyphens, which no path does.
+    found = parse_id(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("is not an id, such as 01a20c5e-2059-7652-b3bd-a95970281583")
+    return found
+
+
 def _unescaped_digits(value: object) -> object:
     # pydantic would also read " 5", "5.0" and "5_0".
     if not isinstance(value, str) or not re.fullmatch(r"\d{1,10}", value, re.ASCII):
@@ -47,7 +56,7 @@ Seq: TypeAlias = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(_un
 Text: TypeAlias = Annotated[str, StringConstraints(strict=True)]
 Name: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 Sha256: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=_SHA256)]
-Id: TypeAlias = UUID
+Id: TypeAlias = Annotated[UUID, BeforeValidator(_identifier)]
 Json: TypeAlias = Any
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.api.client import Api, Contract, problem
+from tests.integration.api.client import Api, Contract, paths, problem
 
 from signoff.engine import build_engine
 from signoff.settings import Settings
@@ -64,6 +64,15 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(api: Api) -> None:
     problem(api.as_("portal").post("/runs", data=body, content_type="application/json"), 413, "body_too_large")
     within = START.encode() % (b" " * 1_048_000 + b"1")
     assert api.as_("portal").post("/runs", data=within, content_type="application/json").status_code == 201
+
+
+@pytest.mark.parametrize("spelled", ["01a20304624976bb8d5ab8ac3b7d68a5", "{01a20304-6249-76bb-8d5a-b8ac3b7d68a5}", "x"])
+def test_an_id_has_one_form_in_a_path_a_query_and_a_body(api: Api, spelled: str) -> None:
+    admin = api.as_("admin")
+    problem(admin.get(f"/runs/{spelled}"), 404, "not_found")
+    assert paths(problem(admin.get(f"/human-tasks?run={spelled}"), 422, "invalid")) == {"?run"}
+    body = {"decision": "approve", "items": [{"id": spelled, "payload_sha256": "0" * 64}]}
+    assert paths(problem(admin.post("/bulk-decisions", body), 422, "invalid")) == {"/items/0/id"}
 
 
 @pytest.mark.parametrize(
