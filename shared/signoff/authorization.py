@@ -33,6 +33,7 @@ class Action(StrEnum):
     COMMENT = "human_task.comment"
     DECIDE = "human_task.decide"
     READ_AUDIT = "audit.read"
+    READ_INSIGHTS = "insights.read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ _BY_ROLE: Mapping[Action, frozenset[str]] = {
     Action.COMMENT: frozenset({"admin", "operator", "auditor"}),
     Action.DECIDE: frozenset(),
     Action.READ_AUDIT: frozenset({"admin", "operator", "auditor"}),
+    Action.READ_INSIGHTS: frozenset({"admin", "operator", "auditor", "author"}),
 }
 
 
@@ -105,10 +107,20 @@ def authorize(principal: Principal, action: Action, facts: Facts = None) -> None
             | Action.LIST_RUNS
             | Action.LIST_HUMAN_TASKS
             | Action.READ_AUDIT
+            | Action.READ_INSIGHTS
         ):
             if not _has_role(principal, action):
                 needed = ", ".join(sorted(_BY_ROLE[action]))
                 raise Forbidden(f"{principal.name} may not do {action}", fix=f"it takes one of these roles: {needed}")
+
+
+def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> bool:
+    """Whether `authorize` would return: for a page that shows only what its reader may do."""
+    try:
+        authorize(principal, action, facts)
+    except (Forbidden, NotFound):
+        return False
+    return True
 
 
 def _has_role(principal: Principal, action: Action) -> bool:

@@ -46,6 +46,7 @@ BY_ROLE = {
     Action.LIST_RUNS: EVERYBODY,
     Action.LIST_HUMAN_TASKS: EVERYBODY,
     Action.READ_AUDIT: {"admin", "operator", "auditor"},
+    Action.READ_INSIGHTS: {"admin", "operator", "auditor", "author"},
 }
 
 
