@@ -71,6 +71,8 @@ def foreign_fault(word: str) -> ExpressionFault | None:
 
 def compile_faults(text: str, source: str) -> list[ExpressionFault]:
     """The faults in the compiler's message `text` about `source`; at least one. A wrong syntax is alone."""
+    if "recursion" in text:
+        return [ExpressionFault("E105", "is nested too deeply", "compute it in a step")]
     each = [(_offset(source, int(line), int(column)), message) for line, column, message in _EACH.findall(text)]
     for at, message in each:
         if message.startswith("Syntax error"):
@@ -78,8 +80,6 @@ def compile_faults(text: str, source: str) -> list[ExpressionFault]:
     found = [fault for at, message in each if (fault := _checked_fault(message, source, at)) is not None]
     if found:
         return found
-    if "recursion" in text:
-        return [ExpressionFault("E105", "is nested too deeply", "compute it in a step")]
     reason = re.sub(r"^([A-Z_]+: )?(ERROR: <input>:-?\d+:-?\d+: )?", "", text.splitlines()[0] if text else "")
     return [ExpressionFault("E105", f"is not valid CEL: {reason[:200] or 'it cannot be read'}", _SEE)]
 

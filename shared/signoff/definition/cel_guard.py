@@ -23,7 +23,7 @@ _FINITE = (
 )
 _ARITHMETIC = frozenset("+-*/")
 _BETWEEN = frozenset({"==", "!=", "<", "<=", ">", ">=", "&&", "||", "?", ":", ",", "in"})
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_OPENING = frozenset("([{")
 
 
 def guarded(source: str) -> str:
@@ -38,51 +38,54 @@ def found_no_number(message: str) -> bool:
     return "index=0 size=0" in message
 
 
-def _written(found: Sequence[Token]) -> Iterator[str]:
-    """The tokens anew; each operand between two comparisons, commas or brackets is guarded as a whole."""
+def _written(found: Sequence[Token], *, covered: bool = False) -> Iterator[str]:
+    """The tokens anew; each operand between two comparisons, commas or brackets is guarded as a whole.
+
+    `covered` says that a guard outside sees whatever this comes to.
+    """
+    cuts = [at for at, token in _outside_brackets(found) if token.text in _BETWEEN and token.kind != "string"]
     start = 0
-    at = 0
-    while at <= len(found):
-        if at == len(found) or (found[at].text in _BETWEEN and found[at].kind != "string"):
-            yield from _operand(found[start:at])
-            if at < len(found):
-                yield found[at].text
-            start = at + 1
-        elif found[at].kind == "op" and found[at].text in _CLOSING:
-            at = _closing(found, at)
-        at += 1
+    for cut in (*cuts, len(found)):
+        yield from _operand(found[start:cut], covered=covered and not cuts)
+        yield from (between.text for between in found[cut : cut + 1])
+        start = cut + 1
 
 
-def _operand(found: Sequence[Token]) -> Iterator[str]:
-    risky = _may_be_no_number(found)
+def _operand(found: Sequence[Token], *, covered: bool) -> Iterator[str]:
+    own = [token for _, token in _outside_brackets(found)]
+    risky = not covered and _may_be_no_number(own)
+    # NaN and infinity stay what they are through + - and *; a division by infinity is zero again.
+    covers = (risky or covered) and not any(token.kind == "op" and token.text == "/" for token in own)
     if risky:
         yield "["
-    at = 0
-    while at < len(found):
-        token = found[at]
+    for at, token in _outside_brackets(found):
         yield token.text
-        if token.kind == "op" and token.text in _CLOSING:
+        if token.kind == "op" and token.text in _OPENING:
             end = _closing(found, at)
-            yield from _written(found[at + 1 : end])
-            yield from (closing.text for closing in found[end : end + 1])
-            at = end
-        at += 1
+            is_group = token.text == "(" and (
+                at == 0 or (found[at - 1].kind == "op" and found[at - 1].text not in ")]}")
+            )
+            yield from _written(found[at + 1 : end], covered=covers and is_group)
     if risky:
         yield _FINITE
 
 
-def _may_be_no_number(found: Sequence[Token]) -> bool:
-    """Whether the operand computes something itself, outside of its own brackets."""
+def _outside_brackets(found: Sequence[Token]) -> Iterator[tuple[int, Token]]:
+    """The tokens that are in no bracket, and the brackets themselves."""
     at = 0
     while at < len(found):
-        token = found[at]
+        yield at, found[at]
+        is_opening = found[at].kind == "op" and found[at].text in _OPENING
+        at = _closing(found, at) if is_opening else at + 1
+
+
+def _may_be_no_number(own: Sequence[Token]) -> bool:
+    """Whether an operand computes something itself, outside of its brackets."""
+    for at, token in enumerate(own):
         if token.kind == "op" and token.text in _ARITHMETIC and (at > 0 or token.text != "-"):
             return True
         if token.kind == "name" and token.text == "double":
             return True
-        if token.kind == "op" and token.text in _CLOSING:
-            at = _closing(found, at)
-        at += 1
     return False
 
 

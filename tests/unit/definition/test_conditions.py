@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import ast
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from signoff.canonical import Json
@@ -213,6 +217,13 @@ NO_NUMBER = [
     ("{'k': score / score}['k'] > 1.0", {"score": 0.0}),
     ("(score * 1e200 * 1e200) - (score * 1e200 * 1e200) > 1.0", {"score": 2.0}),
     ("double(name) > 100.0", {"name": "NaN"}),
+    ("(1.0 + (score - (amount * (score / amount)))) > 0.5", {"score": 0.0, "amount": "0"}),
+    ("1.0 / (1.0 / amount) > 0.5", {"amount": "0"}),
+    ("1.0 / (1.0 + (1.0 / amount)) > 0.5", {"amount": "0"}),
+    ("(score / amount > 1.0 ? 2.0 : 3.0) + 1.0 > 3.5", {"score": 0.0, "amount": "0"}),
+    ("(score > 1.0 ? 2.0 : score / amount) + 1.0 > 3.5", {"score": 0.0, "amount": "0"}),
+    ("[score / amount, 1.0][0] + 1.0 > 3.5", {"score": 0.0, "amount": "0"}),
+    ("-(score / amount) < -0.5", {"score": 0.0, "amount": "0"}),
     ("-double(name) < -100.0", {"name": "nan"}),
 ]
 
@@ -242,6 +253,41 @@ def test_a_calculation_that_comes_to_no_number_is_an_error_and_waves_nothing_thr
 def test_a_calculation_that_comes_to_a_number_is_what_it_was(source: str) -> None:
     payload = {"score": 0.9, "count": 2, "name": "Ana", "items": [{"price": "1"}]}
     assert evaluate(source, payload) == Outcome(value=True)
+
+
+LEAVES = {"0.0": 0.0, "a": 3.0, "(1.0)": 1.0, "2.0": 2.0, "1e200": 1e200}
+SUMS = st.recursive(
+    st.sampled_from(list(LEAVES)),
+    lambda inner: st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda it: f"({it[0]} {it[1]} {it[2]})"),
+    max_leaves=6,
+)
+
+
+@given(SUMS)
+def test_a_calculation_has_a_value_only_where_every_part_of_it_is_a_number(source: str) -> None:
+    def value(node: ast.expr) -> float:
+        if not isinstance(node, ast.BinOp):
+            return LEAVES[ast.unparse(node)] if isinstance(node, ast.Name) else float(ast.literal_eval(node))
+        left, right = value(node.left), value(node.right)
+        if isinstance(node.op, ast.Div):
+            return left / right  # a division by zero raises
+        found = {ast.Add: left + right, ast.Sub: left - right, ast.Mult: left * right}[type(node.op)]
+        if not math.isfinite(found):
+            raise OverflowError
+        return found
+
+    try:
+        expected: float | None = value(ast.parse(source, mode="eval").body)
+    except ArithmeticError:
+        expected = None
+    found = compile_expression(source, ANYTHING).evaluate({"a": 3.0})
+    assert found.value == expected
+    assert (found.error is None) == (expected is not None)
+
+
+def test_a_calculation_may_nest_as_deeply_as_any_expression() -> None:
+    assert evaluate("(" * 25 + "score" + " + 1.0)" * 25 + " > 25.0", {"score": 0.5}) == Outcome(value=True)
+    assert fault("+".join(["score"] * 100) + " > 1.0").what == "is nested too deeply"
 
 
 def test_a_true_disjunct_decides_even_beside_a_missing_field() -> None:
