@@ -180,9 +180,10 @@ def _show(output: Output, checked: Checked, *, stderr: bool = False) -> None:
 
     console = output.errors if stderr else output.console
     for item in checked.loaded:
-        steps = len(item.graph.nodes)
+        nodes = len(item.graph.nodes)
+        counted = "1 node" if nodes == 1 else f"{nodes} nodes"
         sign = ("✓ ", "green") if not item.warnings else ("! ", "yellow")
-        said = f"{visible(item.graph.workflow)}  {steps} nodes  {item.graph.sha256[:12]}"
+        said = f"{visible(item.graph.workflow)}  {counted}  {item.graph.sha256[:12]}"
         console.print(Text.assemble(sign, said, (f"  {visible(checked.source)}", "dim")), soft_wrap=True)
     if checked.error is not None:
         console.print(Text.assemble(("✗ ", "red"), visible(checked.source)), soft_wrap=True)

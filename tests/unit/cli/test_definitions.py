@@ -73,6 +73,26 @@ class TestCheck:
         assert result.exit_code == 0
         assert result.stdout.startswith("✓ expense  3 nodes")
 
+    def test_one_node_is_not_called_nodes(self, folder: Path) -> None:
+        (folder / "one.yaml").write_text("workflow: one\nsteps:\n  - gate: ok\n    reviewers: leads\n")
+
+        assert signoff("check", "one.yaml").stdout.startswith("✓ one  1 node  ")
+
+    def test_a_condition_with_several_faults_is_listed_whole(self, folder: Path) -> None:
+        (folder / "one.yaml").write_text(
+            "workflow: one\n"
+            "input: {type: object, properties: {amount: {type: number}, count: {type: integer}}}\n"
+            "steps:\n  - gate: ok\n    reviewers: leads\n    review_if: amout > 1.0 || amount > 5 || count > 2.0\n"
+        )
+
+        faults = json.loads(signoff("check", "one.yaml", "--json").stdout)
+
+        assert [(fault["code"], fault["fix"]) for fault in faults] == [
+            ("E104", "did you mean 'amount'? fields: amount, count"),
+            ("E105", "write whole numbers with a point (5.0)"),
+            ("E105", "write 2 without a point, or double(count)"),
+        ]
+
     def test_every_fault_is_listed_with_code_place_and_fix_and_the_exit_code_is_1(self, folder: Path) -> None:
         (folder / "expense.yaml").write_text(FAULTY)
 
