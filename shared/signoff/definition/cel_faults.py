@@ -18,6 +18,7 @@ _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _SELECT = re.compile(r"expression of type '([^']*)' cannot be the operand of a select")
 _EACH = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |\Z)", re.DOTALL)
 _NO_OVERLOAD = re.compile(r"No matching overloads found ?: ?(?:\((\w*)\)\.)?([^\s(]+)\((.*)\)$")
+_INDEX = re.compile(r"index=(-?\d+) size=(\d+)")
 _LOGIC = ("&&", "||", "!", "?:")
 _FOREIGN = {
     "and": "&&",
@@ -194,6 +195,8 @@ def _mix_fix(kinds: list[str], left: str, right: str) -> str:
         if text[1:-1].replace(".", "", 1).isdecimal() and text[:1] in "'\"":
             return f"write the number without quotes: {text[1:-1]}" + ("" if "." in text or "int" in kinds else ".0")
         return "write text in quotes, or convert it with double(field), int(field) or string(field)"
+    if "bool" in kinds:
+        return "what is true or false stands alone, or with ! before it"
     if "null_type" in kinds:
         return "this field is never null; leave the comparison out"
     return "compare values of the same type"
@@ -244,6 +247,9 @@ def runtime_error(text: str) -> str:
         return "it took too much work"
     reason = re.sub(r"^[A-Z_]+: ", "", text.splitlines()[0] if text else "unknown error")
     reason = re.sub(r"\s*\[[A-Z_]+\]$", "", reason)
+    index = _INDEX.search(reason)
+    if index is not None:
+        return f"a list of {index.group(2)} has no element {index.group(1)}"
     overload = _NO_OVERLOAD.search(reason)
     if overload is not None:
         owner, symbol, others = overload.groups(default="")

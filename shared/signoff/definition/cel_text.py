@@ -172,6 +172,21 @@ def field_path(source: str) -> tuple[str | int, ...] | None:
     return tuple(path)
 
 
+def patterns_in(source: str) -> list[str]:
+    """The regular expressions that `matches` is given as plain texts."""
+    found = tokens(source)
+    out = []
+    for at, token in enumerate(found[:-1]):
+        if token.kind != "name" or token.text != "matches" or found[at + 1].text != "(":
+            continue
+        depth = found[at + 1].depth
+        end = next((n for n in range(at + 2, len(found)) if found[n].text == ")" and found[n].depth == depth), 0)
+        pattern = _literal(found[end - 1]) if end else None
+        if isinstance(pattern, str) and found[end - 2].text in ("(", ","):
+            out.append(pattern)
+    return out
+
+
 def work_of(source: str) -> Work:
     """How an expression's work grows with its input, and the fault where nothing would bound it.
 

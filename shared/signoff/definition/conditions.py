@@ -24,9 +24,10 @@ from signoff.definition.cel_faults import (
 )
 from signoff.definition.cel_guard import found_no_number, guarded
 from signoff.definition.cel_scope import PAYLOAD, PYTHON_TYPES, Scope, cel_type, name_faults
-from signoff.definition.cel_text import MAX_EXPRESSION, UNDECLARABLE, Use, Work, uses, work_of
+from signoff.definition.cel_text import MAX_EXPRESSION, UNDECLARABLE, Use, Work, patterns_in, uses, work_of
 from signoff.definition.graph import Schema
 from signoff.definition.json_types import branches, declared_fields, fields_of, is_decimal, parse_decimal
+from signoff.definition.patterns import matches
 
 MAX_ITERATIONS = 10_000
 """CEL's own limit on the iterations of one evaluation."""
@@ -259,6 +260,11 @@ def _check(source: str, scope: Scope, used: list[Use]) -> Any:
         )
     if scope.fields is None:
         names = [fault for fault in names if fault.what.startswith(_NEVER_FIELDS)]
+    faults += [
+        ExpressionFault("E105", f"has the pattern {pattern[:80]!r}, which RE2 cannot read", _PATTERN_FIX)
+        for pattern in patterns_in(source)
+        if matches(pattern, "") is None
+    ]
     if names:
         faults = [fault for fault in faults if not fault.what.startswith("reads a field")]
     if names or faults:
@@ -266,6 +272,7 @@ def _check(source: str, scope: Scope, used: list[Use]) -> Any:
     return program.return_type()
 
 
+_PATTERN_FIX = "close every bracket; RE2 has no lookaround and no back-references"
 _NEVER_FIELDS = ("uses 'True'", "uses 'False'", "uses 'None'")
 """A payload of any form may have a field `is` or `and`; one of these is a slip."""
 
