@@ -130,6 +130,16 @@ def list_principals(database: Database) -> list[Principal]:
         return [principal_from_row((row.id, row.name, row.kind, row.groups, row.roles)) for row in rows]
 
 
+def people_among(cursor: Cursor, users: Iterable[str], groups: Iterable[str], *, limit: int) -> list[Principal]:
+    """The people of these names and groups, by name; disabled ones left out."""
+    rows = cursor.execute(
+        "SELECT id, name, kind, groups, roles FROM principals WHERE kind = 'user' AND disabled_at IS NULL"
+        " AND (name = ANY(%s) OR groups && %s) ORDER BY name LIMIT %s",
+        (list(users), list(groups), limit),
+    ).fetchall()
+    return [principal_from_row(row) for row in rows]
+
+
 def create_api_key(database: Database, principal: str, *, expires_at: datetime | None = None) -> str:
     """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput."""
     if expires_at is not None and expires_at.tzinfo is None:

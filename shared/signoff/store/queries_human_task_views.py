@@ -106,6 +106,7 @@ class HumanTaskRow:
     not_before: datetime | None
     release_at: datetime | None
     completed_at: datetime | None
+    claim_expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,11 +43,14 @@ from signoff.store.queries_visibility import is_candidate, visible_human_tasks
 from signoff.store.schema import decisions, events, human_tasks
 from signoff.store.versions import VersionCache
 
-Sort: TypeAlias = Literal["due_at", "-due_at", "created_at", "priority"]
+Sort: TypeAlias = Literal["due_at", "-due_at", "created_at", "priority", "-completed_at"]
 SORTS: tuple[Sort, ...] = ("due_at", "-due_at", "created_at", "priority")
 
 ANY_STATE = "all"
 """The `state` that shows human tasks in every state."""
+
+FINISHED = "finished"
+"""The `state` that shows those that are over, however they ended."""
 
 _ID = SortKey(column=human_tasks.c.id, read=read_uuid)
 _ORDERS: Mapping[Sort, tuple[SortKey, ...]] = MappingProxyType(
@@ -61,6 +64,7 @@ _ORDERS: Mapping[Sort, tuple[SortKey, ...]] = MappingProxyType(
         "created_at": (_ID,),
         # What matters most comes first.
         "priority": (SortKey(column=human_tasks.c.priority, read=read_int, descending=True), _ID),
+        "-completed_at": (SortKey(column=human_tasks.c.completed_at, read=read_time, descending=True), _ID),
     }
 )
 
@@ -69,8 +73,8 @@ _ORDERS: Mapping[Sort, tuple[SortKey, ...]] = MappingProxyType(
 class HumanTaskFilter:
     """Which human tasks a list shows; None is no condition.
 
-    `assignee` is a name, or "" for those that nobody holds. `candidate` is a person or a group. `q` is looked
-    for in titles and run ids.
+    `assignee` is a name, or "" for those that nobody holds. `candidate` is a person or a group. `mine` is a person who
+    holds it or is asked by name. `q` is looked for in titles and run ids.
     """
 
     state: str = TaskState.OPEN
@@ -79,6 +83,7 @@ class HumanTaskFilter:
     run: UUID | None = None
     assignee: str | None = None
     candidate: str | None = None
+    mine: str | None = None
     due_before: datetime | None = None
     q: str | None = None
     sort: Sort = "due_at"
@@ -197,6 +202,29 @@ def list_human_tasks(
     )
 
 
+def list_human_task_ids(
+    database: Database, viewer: Principal, chosen: HumanTaskFilter, *, limit: int
+) -> tuple[UUID, ...]:
+    """The ids of the first human tasks of the same list: what comes before and after one of them."""
+    where = _conditions(database, chosen)
+    if not sees_everything(viewer):
+        where.append(visible_human_tasks(viewer))
+    order = [key.order() for key in _ORDERS[chosen.sort]]
+    with database.query() as connection:
+        found = connection.execute(sa.select(human_tasks.c.id).where(*where).order_by(*order).limit(limit))
+        return tuple(row.id for row in found)
+
+
+def count_human_tasks(database: Database, viewer: Principal, chosen: HumanTaskFilter, *, limit: int) -> int:
+    """How many human tasks the same list has, counted up to `limit`."""
+    where = _conditions(database, chosen)
+    if not sees_everything(viewer):
+        where.append(visible_human_tasks(viewer))
+    some = sa.select(sa.literal(1)).select_from(human_tasks).where(*where).limit(limit).subquery()
+    with database.query() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+
 def _views(cursor: Cursor, versions: VersionCache, rows: Sequence[Sequence[Any]]) -> tuple[HumanTaskView, ...]:
     found = [HumanTaskRow(**dict(zip(_NAMES, row, strict=True))) for row in rows]
     said = get_decisions(cursor, [row.id for row in found]) if found else {}
@@ -225,7 +253,9 @@ def _comments(cursor: Cursor, row: HumanTaskRow) -> tuple[CommentView, ...]:
 def _conditions(database: Database, chosen: HumanTaskFilter) -> list[sa.ColumnElement[bool]]:
     table = human_tasks.c
     where: list[sa.ColumnElement[bool]] = []
-    if chosen.state != ANY_STATE:
+    if chosen.state == FINISHED:
+        where.append(table.completed_at.is_not(None))
+    elif chosen.state != ANY_STATE:
         # Written out, not as a parameter: the indexes of open human tasks are used only for what is surely
         # open.
         where.append(table.state == sa.literal_column(f"'{TaskState(chosen.state)}'"))
@@ -236,6 +266,8 @@ def _conditions(database: Database, chosen: HumanTaskFilter) -> list[sa.ColumnEl
         where.append(table.assignee == chosen.assignee if chosen.assignee else table.assignee.is_(None))
     if chosen.due_before is not None:
         where.append(table.due_at < chosen.due_before)
+    if chosen.mine is not None:
+        where.append(sa.or_(table.assignee == chosen.mine, is_candidate(chosen.mine, frozenset())))
     if chosen.candidate is not None:
         where.append(_asks(database, chosen.candidate))
     if chosen.q is not None:

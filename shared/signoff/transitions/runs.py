@@ -128,8 +128,8 @@ def _would_repeat(graph: Graph, run_id: UUID, history: Iterable[Event], from_ste
             done.add(event.data["step"])
         elif _was_allowed(graph, event) and state.node is not None:
             # Whoever was asked has just allowed the steps from here to the next gate, once more if need be.
-            done.difference_update(step.name for step in _until_gate(graph, state.node))
-    return next((step.name for step in _until_gate(graph, from_step) if step.irreversible and step.name in done), None)
+            done.difference_update(step.name for step in until_gate(graph, state.node))
+    return next((step.name for step in until_gate(graph, from_step) if step.irreversible and step.name in done), None)
 
 
 def _was_allowed(graph: Graph, event: Event) -> bool:
@@ -138,7 +138,7 @@ def _was_allowed(graph: Graph, event: Event) -> bool:
     return graph.gate(event.data["gate"]).mode == "before"
 
 
-def _until_gate(graph: Graph, name: str) -> Iterator[StepNode]:
+def until_gate(graph: Graph, name: str) -> Iterator[StepNode]:
     """The steps from `name` on that no gate in mode before stands in front of."""
     following: str | None = name
     while following is not None:

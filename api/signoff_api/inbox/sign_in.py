@@ -1,0 +1,152 @@
+"""Signing in and out: by an API key, or by a link that works once."""
+
+from __future__ import annotations
+
+import secrets
+
+from flask import Response, request
+
+from signoff.errors import Forbidden, InvalidInput
+from signoff.identity import Principal
+from signoff.store.identity import authenticate
+from signoff.store.sessions import (
+    end_session,
+    peek_sign_in_link,
+    session_principal,
+    start_session,
+    use_sign_in_link,
+)
+from signoff_api.context import wiring
+from signoff_api.inbox.pages import (
+    SESSION_COOKIE,
+    THEMES,
+    Pages,
+    Visit,
+    check_csrf,
+    csrf_token,
+    own_path,
+    render,
+    see_other,
+)
+
+FORM_COOKIE = "signoff_sign_in"
+"""Ties the sign-in form to the browser it was shown in: nobody can be signed in as somebody else unawares."""
+
+MAX_KEY = 200
+
+pages = Pages()
+
+
+@pages.route("GET", "/", public=True)
+def start() -> Response:
+    """The way in."""
+    return see_other("/inbox")
+
+
+@pages.route("GET", "/sign-in", public=True)
+def show_sign_in() -> Response:
+    """The form for an API key."""
+    return _form()
+
+
+@pages.route("POST", "/sign-in", public=True)
+def sign_in() -> Response:
+    """Start a session with an API key."""
+    _check_form()
+    parts = wiring()
+    key = request.form.get("key", "").strip()
+    principal = authenticate(parts.engine.database, key) if len(key) <= MAX_KEY else None
+    if principal is None:
+        return _form(401, problem="This key is not known, or it has been revoked or has expired.")
+    if principal.kind != "user":
+        return _form(403, problem=f"{principal.name} is a {principal.kind}. The inbox is for people.")
+    return _signed_in(principal, key)
+
+
+@pages.route("GET", "/sign-in/{token}", public=True)
+def show_sign_in_link(token: str) -> Response:
+    """Ask whether to sign in; looking at the link uses nothing up, whoever follows it."""
+    principal = peek_sign_in_link(wiring().engine.database, token)
+    if principal is None:
+        return _form(404, problem="This sign-in link has been used, or it has expired.")
+    return _form(link=token, name=principal.name)
+
+
+@pages.route("POST", "/sign-in/{token}", public=True)
+def sign_in_by_link(token: str) -> Response:
+    """Start a session with a link, which is used up by it."""
+    _check_form()
+    principal = use_sign_in_link(wiring().engine.database, token)
+    if principal is None:
+        return _form(404, problem="This sign-in link has been used, or it has expired.")
+    return _signed_in(principal, None)
+
+
+@pages.route("POST", "/sign-out")
+def sign_out(visit: Visit) -> Response:
+    """End this session."""
+    end_session(visit.engine.database, visit.token)
+    response = see_other("/sign-in")
+    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
+    return response
+
+
+@pages.route("POST", "/theme")
+def choose_theme(visit: Visit) -> Response:  # noqa: ARG001  # who has signed in is all that matters
+    """Keep the choice of light or dark in the browser."""
+    chosen = request.form.get("theme", "")
+    if chosen not in THEMES:
+        raise InvalidInput(f"there is no theme {chosen[:20]!a}", fix=f"one of {', '.join(THEMES)}")
+    response = see_other(own_path(request.form.get("back"), "/inbox"))
+    response.set_cookie("signoff_theme", chosen, max_age=31_536_000, path="/", secure=True, samesite="Lax")
+    return response
+
+
+def _signed_in(principal: Principal, key: str | None) -> Response:
+    parts = wiring()
+    # Whatever session this browser had ends here: a token that was there before never becomes somebody's.
+    old = request.cookies.get(SESSION_COOKIE, "")
+    if session_principal(parts.engine.database, old) is not None:
+        end_session(parts.engine.database, old)
+    hours = parts.settings.session_hours
+    agent = request.headers.get("User-Agent", "")
+    token = start_session(parts.engine.database, principal, hours=hours, user_agent=agent, key=key)
+    response = see_other(own_path(request.form.get("next"), "/inbox"))
+    response.set_cookie(
+        SESSION_COOKIE, token, max_age=round(hours * 3600), path="/", secure=True, httponly=True, samesite="Lax"
+    )
+    response.delete_cookie(FORM_COOKIE, path="/sign-in", secure=True, httponly=True, samesite="Strict")
+    return response
+
+
+def _check_form() -> None:
+    cookie = request.cookies.get(FORM_COOKIE, "")
+    if not cookie:
+        raise Forbidden(
+            "the form came without its cookie", code="csrf", fix="allow cookies for this site, and sign in again"
+        )
+    check_csrf(cookie)
+
+
+def _form(
+    status: int = 200, *, problem: str | None = None, link: str | None = None, name: str | None = None
+) -> Response:
+    cookie = request.cookies.get(FORM_COOKIE, "")
+    if len(cookie) != 43:
+        cookie = secrets.token_urlsafe(32)
+    target = own_path(request.values.get("next"), "")
+    response = render(
+        "sign_in.html",
+        None,
+        status,
+        title="Sign in",
+        csrf_value=csrf_token(cookie),
+        problem=problem,
+        link=link,
+        name=name,
+        target=target,
+    )
+    response.set_cookie(
+        FORM_COOKIE, cookie, max_age=3600, path="/sign-in", secure=True, httponly=True, samesite="Strict"
+    )
+    return response
