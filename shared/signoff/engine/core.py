@@ -18,10 +18,14 @@ from signoff.store.database import Cursor, Database
 from signoff.store.rows import RunRow
 from signoff.store.runs import Lease, load_events, load_values, lock_run, save
 from signoff.store.versions import VersionCache
+from signoff.strict_json import MAX_DEPTH
 from signoff.transitions import runs
 from signoff.transitions.fold import Fold
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+MAX_NESTING = MAX_DEPTH
+"""Levels of lists and objects in one value, as for input. Writers of JSON end at 254, and events and packs wrap it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +135,12 @@ class Core:
     def expressible(self, value: Json, what: str) -> int:
         """Refuse a value that has no canonical form, and answer how many bytes it has. `what` names it."""
         try:
-            return len(canonical(value))
+            written = canonical(value)
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidInput(f"{what} has a value that JSON can't carry exactly: {error}") from error
+        if written.count(b"[") + written.count(b"{") > MAX_NESTING and nests_deeper(value, MAX_NESTING):
+            raise InvalidInput(f"{what} nests deeper than {MAX_NESTING} levels", fix="flatten it")
+        return len(written)
 
     def bounded(self, value: Json, what: str) -> None:
         """Refuse a value that has no canonical form or is too large. `what` is its path in the message."""
@@ -166,6 +173,19 @@ class Locked:
 def is_storable(text: str, limit: int) -> bool:
     """Whether `text` is short enough and can be stored: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair."""
     return len(text) <= limit and not _UNSTORABLE.search(text)
+
+
+def nests_deeper(value: Json, limit: int) -> bool:
+    """Whether lists and objects lie in each other more than `limit` deep."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def found(locked: Locked | None) -> Locked:
