@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -273,9 +274,8 @@ def test_a_calculation_has_a_value_only_where_every_part_of_it_is_a_number(sourc
         if not isinstance(node, ast.BinOp):
             return LEAVES[ast.unparse(node)] if isinstance(node, ast.Name) else float(ast.literal_eval(node))
         left, right = value(node.left), value(node.right)
-        if isinstance(node.op, ast.Div):
-            return left / right  # a division by zero raises
-        found = {ast.Add: left + right, ast.Sub: left - right, ast.Mult: left * right}[type(node.op)]
+        work = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+        found: float = work[type(node.op)](left, right)  # a division by zero raises
         if not math.isfinite(found):
             raise OverflowError
         return found
