@@ -38,7 +38,12 @@ def load_workflows(sources: Iterable[str]) -> list[Loaded]:
         sys.path.insert(0, str(Path.cwd()))
     found: list[Loaded] = []
     for source in sources:
-        found += _load_yaml(Path(source)) if source.endswith(YAML_SUFFIXES) else _load_python(source)
+        try:
+            found += _load_yaml(Path(source)) if source.endswith(YAML_SUFFIXES) else _load_python(source)
+        except Exception as error:
+            # Of several sources, a fault or whatever a module raises must say which it was.
+            error.add_note(f"while loading {source}")
+            raise
     return found
 
 
@@ -72,13 +77,21 @@ def _import(source: str) -> ModuleType:
         _make_importable(path.parent)
         name = path.stem
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigurationError(
                 f"there is no module {name!r}", fix="run in the folder that holds it, or set PYTHONPATH"
             ) from error
         raise
+    imported = getattr(module, "__file__", None)
+    if source.endswith(".py") and (imported is None or not Path(source).samefile(imported)):
+        # Python knows one module of a name; a worker would run the other one's steps.
+        raise ConfigurationError(
+            f"{source} can't be imported as {name!r}: that is {imported or 'a module of Python itself'}",
+            fix="give the file another name",
+        )
+    return module
 
 
 def _make_importable(folder: Path) -> None:
