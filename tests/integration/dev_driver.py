@@ -44,6 +44,7 @@ def main(home: str, *settings: str) -> int:
             database_url="postgresql://elsewhere/signoff",
             broker_url="redis://elsewhere/0",
             prepare=lambda _url, _home: {"ana": "so_fake"},
+            link=lambda _url, _api: None,
         )
     )
 

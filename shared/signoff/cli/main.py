@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from signoff.cli import audit, database, definitions, doctor, human_tasks, identities, processes, runs
+from signoff.cli import audit, database, definitions, doctor, human_tasks, identities, processes, runs, sign_in
 from signoff.cli.options import JSON_KEY
 from signoff.errors import SignoffError
 
@@ -76,7 +76,7 @@ def _root(
     pass
 
 
-for feature in (processes, definitions, runs, human_tasks, audit, database, identities, doctor):
+for feature in (processes, definitions, runs, human_tasks, audit, database, identities, sign_in, doctor):
     feature.add_to(app)
 
 

@@ -20,6 +20,7 @@ from signoff.embedded import broker as embedded_broker
 from signoff.embedded import postgres as embedded_postgres
 from signoff.embedded.broker import Broker, find_broker
 from signoff.embedded.dev_file import DevState, read_dev_state, remove_dev_state, write_dev_state
+from signoff.embedded.first_link import PERSON, first_link
 from signoff.embedded.places import prepare_home, socket_directory
 from signoff.embedded.postgres import plan_cluster
 from signoff.embedded.preparation import preload, prepare
@@ -54,6 +55,7 @@ class DevOptions:
     broker_url: str | None = None
     programs: Mapping[str, Program] | None = None
     prepare: Callable[[str, Path], dict[str, str]] = prepare
+    link: Callable[[str, str], str | None] = first_link
 
 
 def run_dev(options: DevOptions) -> int:
@@ -256,6 +258,10 @@ class _Development:
         self._terminal.say("\nready", style="bold green")
         self._terminal.say(f"  API    {state.api_url}/api/v1   description {state.api_url}/docs")
         self._terminal.say(f"  inbox  {state.inbox_url}")
+        link = self._options.link(self._database_url, api_url)
+        if link is not None:
+            self._terminal.say(f"  sign in  {link}")
+            self._terminal.say(f"           as {PERSON}, once; for others: signoff sign-in NAME", style="dim")
         self._terminal.say(f"  keys   {self._home / 'dev.json'}")
         if "ana" in keys:
             curl = f"curl -s {api_url}/api/v1/human-tasks -H 'Authorization: Bearer {keys['ana']}'"
