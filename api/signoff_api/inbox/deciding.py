@@ -15,10 +15,10 @@ from signoff.engine import DecisionRequest
 from signoff.errors import Conflict, FieldError, Forbidden, InvalidInput, SignoffError, StaleView
 from signoff.model import TaskState
 from signoff_api import problems
-from signoff_api.inbox.fields import FormField, editable_fields, form_fields, patch_of
+from signoff_api.inbox import review_view
 from signoff_api.inbox.lists import ListQuery, read_list_query
 from signoff_api.inbox.pages import Pages, Visit, own_path, see_other
-from signoff_api.inbox.review import Loaded, load, next_after, review_page
+from signoff_api.inbox.review import load, next_after, review_page
 from signoff_api.inbox.review_view import Typed
 
 SURFACE = "inbox"
@@ -49,7 +49,7 @@ def decide(visit: Visit, human_task_id: UUID) -> Response:
     """Record the decision, and go on to the next human task."""
     typed, query = _typed(), _query()
     loaded = load(visit, human_task_id)
-    patch, errors = _patch(loaded, typed)
+    patch, errors = review_view.patch_typed(loaded.view, typed)
     if errors:
         return _again(visit, human_task_id, query, typed, InvalidInput(errors=errors))
     following = next_after(visit, human_task_id, query)
@@ -157,17 +157,3 @@ def _typed() -> Typed:
         seen_sha256=form.get("payload_sha256", "")[:64],
         reading_ms=min(int(reading), MAX_READING_MS) if _DIGITS.fullmatch(reading) else None,
     )
-
-
-def _patch(loaded: Loaded, typed: Typed) -> tuple[dict[str, object] | None, list[FieldError]]:
-    """The merge patch of what was typed; a refusal takes no edit, so what was typed for one is left out."""
-    if typed.decision in ("reject", "request_changes"):
-        return None, []
-    view = loaded.view
-    fields: list[FormField] = editable_fields(view.gate.payload_schema, view.row.payload, view.gate.editable)
-    patch, errors = patch_of(fields, typed.fields)
-    if view.gate.form is not None:
-        filled, wrong = patch_of(form_fields(view.gate.form, view.gate.name), typed.fields)
-        patch |= {view.gate.name: filled.get(view.gate.name, {})}
-        errors += wrong
-    return patch or None, errors

@@ -126,7 +126,7 @@ def review_page(
         gate=view.gate,
         run=loaded.run,
         strip=_strip(loaded),
-        choices=review_view.choices(view),
+        choices=review_view.choices(view, typed),
         draft=review_view.draft(view, typed, since or (latest[0].fields if latest else ())),
         form=review_view.extra_form(view, typed),
         evidence=review_view.evidence(view),

@@ -12,6 +12,7 @@ from signoff.authorization import Action, authorize
 from signoff.canonical import Json
 from signoff.definition.graph import End, GateNode, Goto, Graph, TakeOption
 from signoff.definition.json_types import deref
+from signoff.definition.policy import rules_for
 from signoff.errors import FieldError, Forbidden, NotFound
 from signoff.identity import Principal
 from signoff.model import TaskState
@@ -20,12 +21,13 @@ from signoff.transitions.edits import merge_patch
 from signoff.transitions.revisions import Revision
 from signoff.transitions.runs import until_gate
 from signoff_api.inbox.differences import Difference, differences
-from signoff_api.inbox.fields import FormField, editable_fields, form_fields, schema_at
+from signoff_api.inbox.fields import FormField, editable_fields, form_fields, patch_of, schema_at
 from signoff_api.inbox.text import MAX_SHOWN, count_hidden
 
 REASONS = ("wrong amount", "missing evidence", "policy", "tone", "duplicate", "fraud")
 """Reasons that can be chosen instead of typed; whatever a draft says, it does not choose their words."""
 
+WITHOUT_EDIT = ("reject", "request_changes")
 _KEYS = {"approve": "a", "reject": "r", "request_changes": "q"}
 _LABELS = {"approve": "Approve", "reject": "Reject", "request_changes": "Ask for changes"}
 _TONES = {"approve": "good", "reject": "bad", "request_changes": "warn"}
@@ -87,10 +89,26 @@ class Change:
     fields: tuple[Difference, ...]
 
 
-def choices(view: HumanTaskView) -> list[Choice]:
-    """The options of the gate in its order."""
-    shown = view.to_json()
+def patch_typed(view: HumanTaskView, typed: Typed) -> tuple[dict[str, Any] | None, list[FieldError]]:
+    """The merge patch of what was typed; a refusal takes no edit, so what was typed is left out of one."""
+    if typed.decision in WITHOUT_EDIT:
+        return None, []
+    fields = editable_fields(view.gate.payload_schema, view.row.payload, view.gate.editable)
+    patch, errors = patch_of(fields, typed.fields)
+    if view.gate.form is not None:
+        filled, wrong = patch_of(form_fields(view.gate.form, view.gate.name), typed.fields)
+        patch |= {view.gate.name: filled.get(view.gate.name, {})}
+        errors += wrong
+    return patch or None, errors
+
+
+def choices(view: HumanTaskView, typed: Typed) -> list[Choice]:
+    """The options of the gate in its order. What they lead to is said of the payload as it has been edited."""
     gate = view.gate
+    patch, errors = patch_typed(view, typed)
+    edited = merge_patch(view.row.payload, patch) if patch is not None and not errors else view.row.payload
+    rules = rules_for(view.graph, gate.name)
+    says, unedited = rules.consequences(edited), rules.consequences(view.row.payload)
     return [
         Choice(
             name=option,
@@ -98,7 +116,8 @@ def choices(view: HumanTaskView) -> list[Choice]:
             tone=_TONES.get(option, "accent"),
             icon=_ICONS.get(option, "dot"),
             key=_KEYS.get(option, ""),
-            consequence=shown["consequences"].get(option) or leads_to(view.graph, gate, option),
+            consequence=(unedited if option in WITHOUT_EDIT else says).get(option)
+            or leads_to(view.graph, gate, option),
             irreversible=_is_irreversible(view.graph, gate, option),
             wants_note=option in gate.require_note,
         )

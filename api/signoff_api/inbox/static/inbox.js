@@ -54,10 +54,26 @@
     const commit = $("[data-commit]", box);
     commit.disabled = false;
     say("Armed: " + name + ". Control Enter confirms.");
+    if (decide.querySelector("[data-edit].edited")) sayEdited(decide, button);
     const note = $("#note");
     if (button.hasAttribute("data-wants-note") && note && !note.value.trim()) note.focus();
     box.scrollIntoView({ block: "nearest" });
     return true;
+  };
+  // What the option leads to with the edits in it, in the server's words: the gate's templates are filled there.
+  const sayEdited = async (decide, button) => {
+    const body = new URLSearchParams(new FormData(decide));
+    body.set("decision", button.value);
+    try {
+      const answer = await fetch(button.formAction, { method: "POST", body, headers: { Accept: "text/html" } });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      $$("[data-arm]", page).forEach((other) => {
+        const own = $('[data-arm="' + CSS.escape(other.dataset.arm) + '"] .choice-says', decide);
+        if (own) own.textContent = $(".choice-says", other).textContent.trim();
+      });
+      if (button.getAttribute("aria-pressed") === "true") $("[data-armed-says]", decide).textContent = $(".choice-says", button).textContent;
+    } catch { /* the words of the payload as it was shown stay */ }
   };
   const disarm = () => {
     const decide = form();
