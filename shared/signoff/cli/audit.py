@@ -11,6 +11,7 @@ import typer
 
 from signoff.cli.options import Api, As, AsJson, Key
 from signoff.cli.output import Output
+from signoff.errors import InvalidInput
 
 if TYPE_CHECKING:
     from signoff.cli.client import Client
@@ -53,11 +54,16 @@ def export(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; standard output without it.")
     ] = None,
+    as_json: AsJson = False,
     api: Api = None,
     key: Key = None,
     as_: As = None,
 ) -> None:
-    """Write the evidence pack of a run, which can be verified offline: log, human tasks, decisions, definition."""
+    """Write the evidence pack of a run.
+
+    It is JSON and can be verified offline: log, human tasks, decisions, definition. With --json and --output, standard
+    output says what was written.
+    """
     from signoff.cli.client import path
     from signoff.cli.target import find_target
 
@@ -68,20 +74,26 @@ def export(
             sys.stdout.buffer.write(b"\n")
             return
         size = _download_to(client, where, file)
-    Output().note(f"{file}: {size} bytes")
+    if as_json:
+        Output(as_json=True).json({"file": str(file), "bytes": size})
+    else:
+        Output().note(f"{file}: {size} bytes")
 
 
 def _download_to(client: Client, where: str, file: Path) -> int:
     """Under its name only once it is whole: half of an evidence pack must not look like one."""
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as made:
-        part = Path(made.name)
-        try:
-            size = client.download(where, made.write)
-            made.flush()
-            part.replace(file)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as made:
+            part = Path(made.name)
+            try:
+                size = client.download(where, made.write)
+                made.flush()
+                part.replace(file)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise InvalidInput(f"can't write {file}: {error.strerror}", fix="name a file in a folder of yours") from error
     return size
 
 
@@ -117,7 +129,7 @@ def _show(output: Output, found: Any) -> None:
 
     from signoff.cli.text import visible
 
-    counted = f"{found['runs']} runs, {found['events']} events"
+    counted = f"{_counted(found['runs'], 'run')}, {_counted(found['events'], 'event')}"
     if found["ok"]:
         output.show(Text.assemble(("✓ ", "green"), f"{counted}: every hash and every head is right"))
         return
@@ -125,3 +137,7 @@ def _show(output: Output, found: Any) -> None:
     place = f"run {bad['run']}" + (f", event {bad['seq']}" if bad.get("seq") is not None else "")
     output.show(Text.assemble(("✗ ", "red"), (visible(place), "bold"), f": {visible(bad['problem'])}"))
     output.line(f"  found after {counted}; verification stops at the first fault", style="dim")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

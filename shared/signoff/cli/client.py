@@ -24,6 +24,12 @@ MAX_PAUSE_SECONDS = 5.0
 PAGE = 200
 _CHUNK = 64 * 1024
 
+_FIXES = {
+    "unauthenticated": "check --key and $SIGNOFF_API_KEY; `signoff key create NAME` makes one, next to the database",
+    "not_found": "`signoff runs` and `signoff inbox` list what you may see; --as or --key says who you are",
+}
+"""What a person at a terminal can do where the API, which can't know that it is one, names no fix."""
+
 Query: TypeAlias = Sequence[tuple[str, str]]
 
 
@@ -35,10 +41,11 @@ class ApiProblem(SignoffError):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
         self.problem = dict(problem)
-        fix = problem.get("fix")
+        code = str(problem.get("code") or f"http_{status}")
+        fix = problem.get("fix") or _FIXES.get(code)
         super().__init__(
             str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
-            code=str(problem.get("code") or f"http_{status}"),
+            code=code,
             fix=str(fix) if fix else None,
         )
 

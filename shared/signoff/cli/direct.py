@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from signoff.cli.target import dev_state
+from signoff.cli.target import dev_state, home
+from signoff.embedded.dev_file import NAME
 from signoff.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -72,8 +73,20 @@ def opened_database() -> Iterator[Database]:
     )
     try:
         yield database
+    except Unavailable as error:
+        if error.fix is not None:
+            raise
+        cause = str(error.__cause__ or "").strip().splitlines()
+        raise Unavailable(": ".join([error.detail, *cause[:1]]), fix=database_fix()) from error
     finally:
         database.close()
+
+
+def database_fix() -> str:
+    """What to do about a database that can't be reached, by where its address came from."""
+    if DATABASE_VARIABLE in development_environment():
+        return f"start `signoff dev`: the one that {home() / NAME} describes was killed"
+    return f"start it, or correct ${DATABASE_VARIABLE}"
 
 
 @contextmanager
@@ -85,7 +98,7 @@ def reachable() -> Iterator[None]:
         yield
     except (exc.OperationalError, exc.InterfaceError) as error:
         reason = str(error.orig or error).strip().splitlines()[0]
-        raise Unavailable(f"the database is not reachable: {reason}", fix="check $SIGNOFF_DATABASE_URL") from error
+        raise Unavailable(f"the database is not reachable: {reason}", fix=database_fix()) from error
 
 
 @contextmanager

@@ -119,6 +119,7 @@ def _harmless(name: str, settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    from signoff.cli.direct import database_fix
     from signoff.store.database import Database
 
     try:
@@ -133,7 +134,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except Unavailable as error:
         cause = str(error.__cause__ or "").strip().splitlines()
         detail = f"{error.detail}: {cause[0]}" if cause else error.detail
-        yield Finding(name="database", status="fail", detail=detail, fix="start it, or correct SIGNOFF_DATABASE_URL")
+        yield Finding(name="database", status="fail", detail=detail, fix=database_fix())
     finally:
         database.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -13,7 +14,7 @@ from signoff.cli.output import Output, grid
 from signoff.errors import ConfigurationError, InvalidInput, SignoffError
 
 if TYPE_CHECKING:
-    from signoff.cli.client import Answer
+    from signoff.cli.client import Answer, ApiProblem
     from signoff.cli.target import Target
 
 _PANEL = "Human tasks"
@@ -74,7 +75,10 @@ def inbox(
 
 def decide(
     human_task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the human task.")],
-    decision: Annotated[str, typer.Argument(help="approve, reject, request_changes, or an option of the gate's own.")],
+    decision: Annotated[
+        str,
+        typer.Argument(metavar="DECISION", help="approve, reject, request_changes, or an option of the gate's own."),
+    ],
     *,
     note: Annotated[str | None, typer.Option("--note", "-m", help="What you say to it.")] = None,
     reason: Annotated[str | None, typer.Option(help="A short reason, for statistics.")] = None,
@@ -95,7 +99,7 @@ def decide(
     It is shown first, and the decision names the hash of the payload that was shown: one that changed meanwhile is
     refused.
     """
-    from signoff.cli.client import path
+    from signoff.cli.client import ApiProblem, path
     from signoff.cli.target import find_target
 
     output = Output(as_json=as_json)
@@ -111,8 +115,21 @@ def decide(
         if task["state"] == "open":
             _ask_back(output, task, body, yes=yes)
         # Saying the same of the same revision twice is saying it once, so a broken connection is tried again.
-        answer = client.post(f"{where}/decisions", body, repeatable=True)
+        try:
+            answer = client.post(f"{where}/decisions", body, repeatable=True)
+        except ApiProblem as problem:
+            _name_who_could(problem, target, task)
+            raise
     _report(output, answer)
+
+
+def _name_who_could(problem: ApiProblem, target: Target, human_task: Mapping[str, Any]) -> None:
+    """Of somebody who may not decide, say in a development folder who may."""
+    from signoff.cli.target import who_could_decide
+
+    if problem.status == HTTPStatus.FORBIDDEN and problem.fix is None and target.identities:
+        could = [name for name in who_could_decide(target.identities, human_task) if name != target.acting_as]
+        problem.fix = f"these are asked: --as {' or --as '.join(could)}" if could else None
 
 
 def _said(
@@ -140,9 +157,18 @@ def _ask_back(output: Output, human_task: Mapping[str, Any], body: dict[str, Any
 
 
 def option_of(human_task: Mapping[str, Any], decision: str) -> str:
-    """The gate's option that is meant: hyphens do for underscores. An unknown one is left for the API to refuse."""
+    """The gate's option that is meant: hyphens do for underscores.
+
+    Raises InvalidInput for an unknown one, so that nobody is asked whether they mean it. Of a human task that is no
+    longer open the API's answer says more.
+    """
+    options = human_task["options"]
     spelled = decision.replace("-", "_")
-    return spelled if decision not in human_task["options"] and spelled in human_task["options"] else decision
+    if decision not in options and spelled in options:
+        return spelled
+    if decision not in options and human_task["state"] == "open":
+        raise InvalidInput(f"this gate has no option {decision!r}", fix=f"one of {', '.join(options)}")
+    return decision
 
 
 def expect_true_hash(human_task: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from signoff.cli.options import Api, As, AsJson, Key, Limit
 from signoff.cli.output import Output
-from signoff.errors import InvalidInput, SignoffError
+from signoff.errors import InvalidInput, MalformedInput, SignoffError
 
 if TYPE_CHECKING:
     from signoff.cli.client import Client
@@ -33,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    workflow: Annotated[str, typer.Argument(help="Name of the workflow.")],
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the workflow.")],
     input: Annotated[str, typer.Argument(metavar="JSON", help="The input; @FILE reads a file, - standard input.")],
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends or parks at a gate.")] = False,
@@ -202,7 +202,11 @@ def read_json(text: str) -> Any:
             raise InvalidInput(f"can't read {text[1:]}: {error.strerror}", fix="name a file that is there") from error
     else:
         raw = text.encode("utf-8", "surrogateescape")
-    return strict_json.loads(raw, max_bytes=MAX_INPUT_BYTES)
+    try:
+        return strict_json.loads(raw, max_bytes=MAX_INPUT_BYTES)
+    except MalformedInput as error:
+        fix = error.fix or 'in a shell it stands between single quotes: \'{"amount": "40"}\'; @FILE reads a file'
+        raise MalformedInput(error.detail, fix=fix) from error
 
 
 def labels(given: list[str] | None) -> dict[str, str]:

@@ -111,6 +111,7 @@ class TestDecide:
         assert (stranger.exit_code, admin.exit_code) == (1, 1)
         assert "error[not_found]" in stranger.stderr
         assert "error[not_candidate]" in admin.stderr
+        assert "these are asked: --as ana or --as sam" in admin.stderr
 
     def test_who_is_late_learns_who_was_first(self, stack: Stack, task: dict[str, Any]) -> None:
         stack.json("decide", task["id"], "approve", "--as", "sam")
@@ -155,10 +156,14 @@ class TestDecide:
 
         assert result.exit_code == 1
         assert "approve, reject, to_managers" in result.stderr
+        assert result.stdout == "", "nothing is shown, and nobody is asked whether they mean it"
 
     def test_hyphens_do_for_underscores(self) -> None:
-        assert option_of({"options": ["request_changes"]}, "request-changes") == "request_changes"
-        assert option_of({"options": ["re-do"]}, "re-do") == "re-do"
+        assert option_of({"state": "open", "options": ["request_changes"]}, "request-changes") == "request_changes"
+        assert option_of({"state": "open", "options": ["re-do"]}, "re-do") == "re-do"
+
+    def test_an_unknown_option_of_what_is_decided_is_left_to_the_answer_that_names_the_winner(self) -> None:
+        assert option_of({"state": "completed", "options": ["approve"]}, "bless") == "bless"
 
     def test_a_payload_that_is_not_what_its_hash_names_is_not_decided_on(self, task: dict[str, Any]) -> None:
         expect_true_hash(task)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from signoff.cli.client import Client
 from signoff.cli.main import app
+from signoff.embedded.dev_file import DevState, write_dev_state
 from signoff.store import migrations
 
 DOCUMENT = "workflow: {name}\nsteps: [{{gate: g, reviewers: leads, title: '{title}'}}]\n"
@@ -43,6 +44,17 @@ class TestDatabase:
         assert result.exit_code == 1
         assert "error[unavailable]" in result.stderr
         assert "hunter2" not in result.output
+
+    @pytest.mark.parametrize("command", [["db", "upgrade"], ["audit", "verify", "--database"], ["doctor"]])
+    def test_one_of_a_killed_development_stack_is_to_be_started_again(self, tmp_path: Path, command: list[str]) -> None:
+        url = f"postgresql:///signoff?host={tmp_path}"
+        state = DevState(api_url="http://127.0.0.1:1", inbox_url="", database_url=url, broker_url="", pids={}, keys={})
+        write_dev_state(tmp_path, state)
+
+        result = CliRunner().invoke(app, command, env={"SIGNOFF_HOME": str(tmp_path), "COLUMNS": "200"})
+
+        assert result.exit_code == 1
+        assert "start `signoff dev`: the one that" in result.output
 
     def test_none_that_is_named_is_an_error_that_says_how(self) -> None:
         result = signoff("", "db", "upgrade")
@@ -220,6 +232,20 @@ class TestAudit:
 
         assert result.exit_code == 1
         assert os.listdir(tmp_path) == []
+
+    def test_with_json_it_says_what_was_written(self, stack: Stack, tmp_path: Path) -> None:
+        file = tmp_path / "pack.json"
+
+        said = stack.json("audit", "export", stack.start()["id"], "-o", str(file))
+
+        assert said == {"file": str(file), "bytes": file.stat().st_size}
+
+    def test_a_file_that_can_not_be_written_is_an_error_without_a_traceback(self, stack: Stack, tmp_path: Path) -> None:
+        result = stack("audit", "export", stack.start()["id"], "-o", str(tmp_path / "no" / "pack.json"))
+
+        assert result.exit_code == 1
+        assert "error[invalid] can't write" in result.stderr
+        assert "fix" in result.stderr
 
     def test_a_run_that_is_none_is_refused(self, stack: Stack) -> None:
         for option in ([], ["--database"]):

@@ -46,7 +46,11 @@ def test_where_everything_is_there_each_line_is_ok_and_the_exit_code_0(stack: St
 
 def test_servers_that_are_away_are_named_without_their_passwords() -> None:
     away = "127.0.0.1:1"
-    code, found = examine(f"postgresql://me:hunter2@{away}/x?password=hunter3", f"redis://:hunter2@{away}/0")
+    code, found = examine(
+        f"postgresql://me:hunter2@{away}/x?password=hunter3",
+        f"redis://:hunter2@{away}/0",
+        SIGNOFF_API_PORT="1",  # somebody may well run `make dev` beside the tests
+    )
 
     assert code == 1
     assert {name for name, finding in found.items() if finding["status"] == "fail"} == {"database", "broker"}

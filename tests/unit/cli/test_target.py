@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,11 @@ class TestInADevelopmentFolder:
         task = {"candidates": {"users": ["uma"], "groups": ["support-leads"]}}
 
         assert who_could_decide(list(KEYS), task) == ["ana", "sam", "uma"]
+
+    def test_asking_who_could_decide_does_not_load_the_store(self) -> None:
+        code = "import sys, signoff.embedded.identities; sys.exit('sqlalchemy' in sys.modules)"
+
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 class TestOutside:
