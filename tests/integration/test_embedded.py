@@ -25,7 +25,7 @@ from signoff.embedded.places import prepare_home, socket_directory
 from signoff.embedded.postgres import Cluster, plan_cluster, start_postgres
 from signoff.embedded.postgres_programs import Account, find_programs
 from signoff.embedded.processes import command_of
-from signoff.errors import ConfigurationError
+from signoff.errors import ConfigurationError, Unavailable
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,6 +107,14 @@ class TestPostgres:
         assert left.process.wait(1) == 0
         assert query(server.url, "SELECT 1") == 1
         server.stop()
+
+    def test_one_that_ends_before_the_database_is_made_is_an_error_that_says_so(
+        self, cluster: Cluster, log: int
+    ) -> None:
+        cluster.start(log).stop()
+
+        with pytest.raises(Unavailable, match="PostgreSQL ended while the database was made"):
+            cluster.ensure_database()
 
     def test_a_stale_pid_file_that_names_another_program_does_not_keep_it_from_starting(
         self, cluster: Cluster, log: int

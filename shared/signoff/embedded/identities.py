@@ -6,18 +6,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from signoff.embedded.places import KEYS_FILE, read_keys, write_private
 from signoff.identity import ROLES
-from signoff.store.database import Database
-from signoff.store.identity import Kind, authenticate, create_api_key, ensure_principal
+
+# The command line asks on each `show` who there is, and the store takes longer to import than all else of it.
+if TYPE_CHECKING:
+    from signoff.store.database import Database
+    from signoff.store.identity import Kind
 
 _PERSON = ("requester", "reviewer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A principal for trying things out; see architecture.md of the documentation for what each is for."""
+    """A principal for trying things out: a person by default, who may start runs and decide what they are asked."""
 
     name: str
     kind: Kind = "user"
@@ -42,6 +46,8 @@ def seed(database_url: str, home: Path) -> dict[str, str]:
     Keys are kept in the home, readable by its owner alone, and one that no longer opens anything (the
     database was made anew, the key was revoked) is replaced.
     """
+    from signoff.store.database import Database
+
     database = Database.connect(database_url, pool_size=1)
     try:
         kept = read_keys(home)
@@ -54,6 +60,8 @@ def seed(database_url: str, home: Path) -> dict[str, str]:
 
 
 def _key_of(database: Database, identity: Identity, kept: Mapping[str, str]) -> str:
+    from signoff.store.identity import authenticate, create_api_key, ensure_principal
+
     key = kept.get(identity.name, "")
     owner = authenticate(database, key)
     if owner is None or owner.name != identity.name:

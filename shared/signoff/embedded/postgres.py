@@ -170,10 +170,16 @@ class Cluster:
         return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
 
     def ensure_database(self) -> None:
-        """Make the database, if there is none."""
-        with psycopg.connect(self.url("postgres"), port=5432, autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+        """Make the database, if there is none. Raises Unavailable when the server goes away meanwhile."""
+        try:
+            with psycopg.connect(self.url("postgres"), port=5432, autocommit=True) as connection:
+                if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.OperationalError as error:
+            raise Unavailable(
+                f"PostgreSQL ended while the database was made: {str(error).strip()}",
+                fix="see what it wrote above, and start again",
+            ) from error
 
     def _is_ours(self, pid: int) -> bool:
         return str(self.data) in (command_of(pid) or "").split()

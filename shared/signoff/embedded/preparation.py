@@ -22,6 +22,7 @@ _SIGNOFF = Path(__file__).parents[1]
 def preload() -> None:
     """Import what `prepare` will need. Worth it while initdb keeps us waiting."""
     import signoff.embedded.identities
+    import signoff.store.identity
     import signoff.store.migrations  # noqa: F401
 
 
