@@ -14,7 +14,7 @@ class PlainConsumer(Consumer):
     binds each of ours to them, and warns at every connect that it can't.
     """
 
-    class Blueprint(Consumer.Blueprint):
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc, valid-type]  # a class there, a variable in its stubs
         """The same steps but that one."""
 
         default_steps = [step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY]  # noqa: RUF012

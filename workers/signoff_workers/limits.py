@@ -2,8 +2,8 @@
 
 It renews the leases of the runs in hand, and ends steps that overrun their time. In a prefork child the step runs in
 the main thread and an alarm interrupts it, even in a system call. In a thread an exception is raised in it at its next
-bytecode; where that does not come (a call that blocks), the failure is recorded for it, and what it says later is
-refused by its epoch.
+bytecode. Where neither ends it (a call that blocks, code that catches everything), the failure is recorded for it, and
+what it says later is refused by its epoch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from signoff.errors import LeaseLost, Unavailable
 log = structlog.get_logger(__name__)
 
 OVERRUN_SECONDS = 2.0
-"""How long a step in a thread has to end after it was told to, before its failure is recorded for it."""
+"""How long a step has to end after it was told to, before its failure is recorded for it."""
 
 
 class StepTimedOut(BaseException):
@@ -43,14 +43,22 @@ class _Held:
     told: bool = False
     given_up: bool = False
 
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """Under which it is held. A process may meet a run again while a step that it has given up still lives."""
+        return self.claimed.run_id, self.claimed.epoch
+
 
 class Watch:
     """The watching thread and what it watches. One per process, started with the first step."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._held: dict[UUID, _Held] = {}
-        self._changed = threading.Condition()
+        self._held: dict[tuple[UUID, int], _Held] = {}
+        # No RLock, and entered as itself: between taking it and entering the block an exception could come that was
+        # set from outside, were there a line of Python in between, and then nobody would ever let go of it.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._renew_every = engine.settings.lease_seconds / 4
         self._renew_at = 0.0
@@ -78,8 +86,8 @@ class Watch:
             self._remove(held)
 
     def _add(self, held: _Held) -> None:
-        with self._changed:
-            self._held[held.claimed.run_id] = held
+        with self._lock:
+            self._held[held.key] = held
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="signoff-watch", daemon=True)
                 self._renew_at = self._wakes_at = time.monotonic() + self._renew_every
@@ -89,43 +97,46 @@ class Watch:
                 self._changed.notify()
 
     def _remove(self, held: _Held) -> None:
-        with self._changed:
-            self._held.pop(held.claimed.run_id, None)
+        try:
+            self._let_go(held)
+        except StepTimedOut:
+            # It was told at the very moment it ended. Nobody is told twice, so this time nothing comes in between.
+            self._let_go(held)
+            raise
+
+    def _let_go(self, held: _Held) -> None:
+        with self._lock:
+            self._held.pop(held.key, None)
             if held.told:
                 # An exception that was set and not yet raised must not hit whatever this thread does next.
                 _raise_in(held.thread_id, None)
 
     def _watch(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._wakes_at = self._next_moment()
                 self._changed.wait(max(0.01, self._wakes_at - time.monotonic()))
                 overdue = [held for held in self._held.values() if self._is_overdue(held)]
                 renew = time.monotonic() >= self._renew_at
-                held_now = [(h.claimed.run_id, h.claimed.epoch) for h in self._held.values() if not h.told]
+                # One that was told to end is still ours until it is given up.
+                held_now = [key for key, held in self._held.items() if not held.given_up]
             for held in overdue:
                 self._end(held)
             if renew:
                 self._renew(held_now)
 
     def _next_moment(self) -> float:
-        """The next renewal, which comes round when nothing is held as well, or the first deadline in a thread."""
-        moments = [self._renew_at]
-        for held in self._held.values():
-            if not held.interrupts and not held.given_up:
-                moments.append(held.deadline + (OVERRUN_SECONDS if held.told else 0.0))
-        return min(moments)
+        """The next renewal, which comes round when nothing is held as well, or the first step to be ended."""
+        return min([self._renew_at, *(_ends_at(held) for held in self._held.values() if not held.given_up)])
 
     def _is_overdue(self, held: _Held) -> bool:
-        if held.interrupts or held.given_up:
-            return False
-        return time.monotonic() >= held.deadline + (OVERRUN_SECONDS if held.told else 0.0)
+        return not held.given_up and time.monotonic() >= _ends_at(held)
 
     def _end(self, held: _Held) -> None:
-        with self._changed:
-            if self._held.get(held.claimed.run_id) is not held:
+        with self._lock:
+            if self._held.get(held.key) is not held:
                 return
-            if not held.told:
+            if not held.told and not held.interrupts:
                 held.told = True
                 _raise_in(held.thread_id, StepTimedOut)
                 return
@@ -145,8 +156,13 @@ class Watch:
             log.warning("leases_not_renewed", count=len(held), error=error.detail)
             return
         for run_id, epoch in held:
-            if run_id not in kept and run_id in self._held:
+            if run_id not in kept and (run_id, epoch) in self._held:
                 log.warning("lease_lost", run_id=str(run_id), epoch=epoch)
+
+
+def _ends_at(held: _Held) -> float:
+    """When the watch has to do something about a step: tell it, unless an alarm does, and then give it up."""
+    return held.deadline + (OVERRUN_SECONDS if held.told or held.interrupts else 0.0)
 
 
 def timeout_failure(limit_seconds: float) -> Failure:
@@ -160,7 +176,8 @@ def _alarm(seconds: float) -> Iterator[None]:
         raise StepTimedOut
 
     previous: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # And again: a step that catches everything is not to keep its process for ever.
+    signal.setitimer(signal.ITIMER_REAL, seconds, OVERRUN_SECONDS)
     try:
         yield
     finally:
