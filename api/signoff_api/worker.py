@@ -15,10 +15,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+from flask import Flask
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from signoff_api import problems
 from signoff_api.answers import to_bytes
+from signoff_api.inbox.live import end_streams
 
 
 class TimedSocket:
@@ -29,6 +31,7 @@ class TimedSocket:
         self._read_seconds = read_seconds
         self._write_seconds = write_seconds
         self._deadline = math.inf
+        self.is_last = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -36,6 +39,10 @@ class TimedSocket:
     def expect_request(self) -> None:
         """Start the clock for one request."""
         self._deadline = time.monotonic() + self._read_seconds
+
+    def close_after_answer(self) -> None:
+        """Serve no further request of this client, and do not wait for them to hang up."""
+        self.is_last = True
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Bytes of the request. Raises ConnectionResetError past the deadline."""
@@ -100,7 +107,27 @@ def worker_class(*, read_seconds: float, write_seconds: float) -> type[ThreadWor
             if not isinstance(conn.sock, TimedSocket):
                 conn.sock = TimedSocket(conn.sock, read_seconds=read_seconds, write_seconds=write_seconds)
             conn.sock.expect_request()
-            return super().handle(conn)
+            kept = super().handle(conn)
+            if conn.sock.is_last:
+                # Here, in its own thread: gunicorn's would wait for the client, one after the other.
+                conn.sock.close()
+                return False
+            return kept
+
+        def set_accept_enabled(self, enabled: bool) -> None:
+            # What a worker that stops does first, whatever made it stop. A stream would hold it up for minutes.
+            if not enabled and not (self.alive and self.is_parent_alive()):
+                self._end_streams()
+            super().set_accept_enabled(enabled)
+
+        def handle_quit(self, sig: int, frame: Any) -> None:
+            self._end_streams()
+            super().handle_quit(sig, frame)
+
+        def _end_streams(self) -> None:
+            app = getattr(self, "wsgi", None)  # not there until it is loaded
+            if isinstance(app, Flask):
+                end_streams(app)
 
         def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
             page = _Page()

@@ -202,7 +202,9 @@ class _Poll:
             if self._at is None or self._start is None:
                 return self._begin()
             found = self._look(self._since(self._at, self._start))
-        except Unavailable:
+        except Unavailable as error:
+            if not self._missed:
+                _log.warning("live_database_away", detail=error.detail)
             self._missed, self._at = True, None
             return None
         except Exception:  # noqa: BLE001

@@ -18,7 +18,7 @@ from signoff.identity import Principal
 from signoff.model import Candidates, EventType
 from signoff.store.database import Cursor
 
-MAX_CHANGES = 1000
+MAX_CHANGES = 5_000
 """Rows that one look answers; where more have changed, reading the list again is cheaper than naming them."""
 
 _LOSING = (
