@@ -29,7 +29,7 @@ def read_audit_pack(context: Context, run_id: UUID) -> Response:
     authorize(context.principal, Action.READ_AUDIT)
     database = context.engine.database
     head = audit_head(database, context.engine.core.versions, run_id)
-    return Response(_pack(database, head), content_type=MEDIA_TYPE)
+    return Response(evidence_pack(database, head), content_type=MEDIA_TYPE)
 
 
 @routes.route(
@@ -53,7 +53,7 @@ def verify_audit_log(context: Context, query: request_models.VerificationQuery) 
     )
 
 
-def _pack(database: Database, head: AuditHead) -> Iterator[bytes]:
+def evidence_pack(database: Database, head: AuditHead) -> Iterator[bytes]:
     """The pack a piece at a time: a log may be larger than memory should hold."""
     opening = to_bytes(head.to_json()).removesuffix(b"}") + b',"events":['
     for at, event in enumerate(audit_events(database, head)):
