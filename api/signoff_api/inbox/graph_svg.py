@@ -15,6 +15,9 @@ from signoff_api.inbox.run_path import Path, Stop
 MAX_NAME = 34
 """Characters of a name in the drawing; the text beside it has all of it."""
 
+MAX_GUTTERS = 6
+"""Ways on the left side that have a line each; more than these share."""
+
 _LANE = 30
 _NODE_HEIGHT = 54
 _WAY_HEIGHT = 30
@@ -102,14 +105,18 @@ class _Join:
 
 def draw(path: Path) -> Drawing:
     """The graph of a run with the run's position in it."""
-    return _Draft(path).finish()
+    draft = _Draft(path, backs=0)
+    made = draft.finish()
+    # Only the whole drawing shows how many ways go along its left side; then there has to be room for them.
+    return _Draft(path, backs=draft.backs).finish() if draft.backs else made
 
 
 class _Draft:
     """The drawing while it grows downwards."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, backs: int) -> None:
         self._path = path
+        self._gutters = min(backs, MAX_GUTTERS)
         self._edges: dict[str, list[Edge]] = {}
         for edge in edges(path.graph):
             self._edges.setdefault(edge.source, []).append(edge)
@@ -117,9 +124,14 @@ class _Draft:
         self._at: dict[str, tuple[float, float]] = {}
         self._joins: dict[str, list[_Join]] = {}
         self._backs: list[Edge] = []
-        self._left = 16.0 + _GUTTER * self._count_backs()
+        self._left = 16.0 + _GUTTER * self._gutters
         self._y = float(_TOP)
         self._made = Drawing()
+
+    @property
+    def backs(self) -> int:
+        """How many ways lead aside to a node that is drawn elsewhere."""
+        return len(self._backs)
 
     def finish(self) -> Drawing:
         for head in list(self._branches):
@@ -131,7 +143,8 @@ class _Draft:
         made = self._made
         # In the order of the drawing from top to bottom, which is how it is read.
         made.told = [self._tell(station.stop) for station in made.stations]
-        made.height = round(self._y - _NODE_HEIGHT / 2 + 20)
+        bottoms = [*(station.y + 22 for station in made.stations), *(end.y + 10 for end in made.termini)]
+        made.height = round(max([*bottoms, *(caption.y + 6 for caption in made.captions)]) + 4)
         texts = [(s.text_x, max(len(s.name) * _NAME_WIDTH, len(s.said) * _WORD_WIDTH)) for s in made.stations]
         texts += [(t.text_x, len(t.said) * _WORD_WIDTH) for t in made.termini]
         texts += [(c.x, len(c.text) * _WORD_WIDTH) for c in made.captions]
@@ -147,13 +160,13 @@ class _Draft:
     def _station(self, name: str, lane: int) -> None:
         x, y = self._x(lane), self._y
         self._at[name] = (x, y)
+        text_x = self._text_x(lane)
         for join in self._joins.pop(name, ()):
             start = self._x(join.lane)
             d = f"M{start:g} {join.y:g}V{y - 26:g}C{start:g} {y - 8:g} {x + 20:g} {y:g} {x:g} {y:g}"
             self._made.lines.append(Line(d=d, walked=self._path.walked(join.edge)))
         stop = self._path.stops[name]
         said = " · ".join((stop.word, *stop.notes))
-        text_x = self._text_x(lane)
         self._made.stations.append(
             Station(x=x, y=y, text_x=text_x, stop=stop, name=_cut(name, MAX_NAME), said=_cut(said, 52))
         )
@@ -182,7 +195,7 @@ class _Draft:
         label = _labels(ways)
         branch = None if ways[0].ends else self._branches.pop(target, None)
         if branch is None and not ways[0].ends:
-            self._caption(f"↩ {label}: {target}", walked, self._text_x(lane))
+            self._caption(f"{'↩' if target in self._at else '→'} {label}: {target}", walked, self._text_x(lane))
             self._backs.append(next((way for way in ways if self._path.walked(way)), ways[0]))
             return
         aside = self._free_lane(lane)
@@ -201,13 +214,15 @@ class _Draft:
         """From a node to what comes after it: the next on its line, the end of the run, or another line."""
         x, y = self._at[name]
         walked = any(self._path.walked(way) for way in plain)
+        target = self._path.graph.nodes[name].next
         label = _labels([way for way in plain if way.label])
+        if label and following is None and target is not None:
+            label = f"{label} → {target}"
         if label:
             self._caption(label, walked, self._text_x(lane))
         if following is not None:
             self._made.lines.append(Line(d=f"M{x:g} {y:g}V{self._y:g}", walked=walked))
             return
-        target = self._path.graph.nodes[name].next
         if target is None:
             if plain:
                 self._made.lines.append(Line(d=f"M{x:g} {y:g}V{self._y - 8:g}", walked=walked))
@@ -229,7 +244,7 @@ class _Draft:
     def _arc(self, edge: Edge, at: int) -> None:
         """A way back, along the left side, with an arrow at its end."""
         (x, y), (to_x, to_y) = self._at[edge.source], self._at[edge.target]
-        side = self._left - 18 - _GUTTER * (at % max(1, self._count_backs()))
+        side = self._left - 18 - _GUTTER * (at % max(1, self._gutters))
         sign = 1 if to_y > y else -1
         tip = to_x - _RADIUS - 4
         d = (
@@ -270,9 +285,6 @@ class _Draft:
 
     def _free_lane(self, lane: int) -> int:
         return max([lane, *(join.lane for joins in self._joins.values() for join in joins)]) + 1
-
-    def _count_backs(self) -> int:
-        return sum(edge.label == "request_changes" for all_ in self._edges.values() for edge in all_)
 
 
 def _labels(ways: Iterable[Edge]) -> str:

@@ -67,6 +67,7 @@ class Path:
         self._facts = facts
         self._status = RunStatus(run.status)
         self._reachable = self._ahead_of(run.node)
+        self._elsewhere = self._started_elsewhere()
         self.stops = {name: self._stop(name, node) for name, node in graph.nodes.items()}
 
     def walked(self, edge: Edge) -> bool:
@@ -133,6 +134,8 @@ class Path:
         return Mark.CURRENT, _STANDING[self._status]
 
     def _not_there(self, name: str) -> tuple[Mark, str]:
+        if name in self._elsewhere:
+            return Mark.SKIPPED, "in a run of its own"
         if self._status is RunStatus.COMPLETED:
             return Mark.SKIPPED, "not taken"
         if name not in self._reachable:
@@ -142,6 +145,16 @@ class Path:
     @property
     def _canceled(self) -> bool:
         return self._status is RunStatus.CANCELED
+
+    def _started_elsewhere(self) -> set[str]:
+        """The branches that late reviews of this run have started as runs of their own."""
+        found: set[str] = set()
+        for edge in edges(self.graph):
+            source, fact = self.graph.nodes[edge.source], self._facts.get(edge.source)
+            late = isinstance(source, GateNode) and source.mode == "after" and edge.target != source.next
+            if late and not edge.ends and fact is not None and fact.type == "gate.decided":
+                found |= self._ahead_of(edge.target) if edge.label == (fact.option or "no answer") else set()
+        return found
 
     def _ahead_of(self, node: str | None) -> set[str]:
         """The nodes the run may still come to."""

@@ -59,6 +59,7 @@ PEOPLE: dict[str, tuple[Kind, tuple[str, ...], tuple[str, ...]]] = {
     "auditor": ("user", (), ("auditor",)),
     "lead-auditor": ("user", ("leads",), ("auditor",)),
     "portal": ("service", (), ("requester",)),
+    "olga": ("user", (), ("requester",)),
     "rita": ("user", (), ("requester",)),
     "ana": ("user", ("leads",), ("reviewer",)),
     "sam": ("user", ("leads",), ("reviewer",)),

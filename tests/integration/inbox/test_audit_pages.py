@@ -32,7 +32,7 @@ def run_id(site: Site) -> UUID:
 def test_the_audit_takes_a_role(site: Site, run_id: UUID, path: str) -> None:
     for name in ("auditor", "operator", "admin"):
         assert site.as_(name).send("GET", path.format(run_id)).status_code == 200, name
-    for name in ("ana", "rita", "portal", "nobody"):
+    for name in ("ana", "rita", "olga", "nobody"):
         assert site.as_(name).send("GET", path.format(run_id)).status_code == 403, name
     stranger = site.as_("auditor")
     stranger.token = None

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.inbox.run_site import Site, open_site
 from tests.unit.transitions.graphs import gate, graph, pay, step
 
-from signoff.definition.graph import Graph, StepNode
+from signoff.definition.graph import End, Graph, StepNode
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'\u202eevil\u200b"
 
@@ -26,7 +26,14 @@ def hostile(site: Site) -> UUID:
     """A run with something hostile in every text there is."""
     made: Graph = graph(
         StepNode(**{**_fields(step("s")), "name": f"s{HOSTILE}", "next": f"g{HOSTILE}"}),
-        gate(f"g{HOSTILE}", f"p{HOSTILE}", options=("approve", f"o{HOSTILE}"), editable=("amount",), title=HOSTILE),
+        gate(
+            f"g{HOSTILE}",
+            f"p{HOSTILE}",
+            options=("approve", f"o{HOSTILE}"),
+            routes={f"o{HOSTILE}": End(status="failed")},
+            editable=("amount",),
+            title=HOSTILE,
+        ),
         StepNode(**{**_fields(pay()), "name": f"p{HOSTILE}"}),
         name=f"w{HOSTILE}",
     )

@@ -68,7 +68,7 @@ def test_the_list_is_newest_first_and_says_each_status_in_a_word(site: Site, wai
 def test_the_list_shows_only_what_its_reader_may_see(site: Site, waiting: UUID) -> None:
     for name in ("rita", "ana", "auditor", "operator"):
         assert str(waiting) in ids(site.as_(name).get("/runs")), name
-    for name in ("zoe", "portal"):
+    for name in ("zoe", "olga"):
         assert str(waiting) not in ids(site.as_(name).get("/runs")), name
     site.as_("nobody").get("/runs", 403)
 
@@ -140,7 +140,7 @@ def test_an_empty_list_says_so(site: Site) -> None:
 def test_only_who_may_see_a_run_gets_its_page(site: Site, waiting: UUID) -> None:
     for name in ("rita", "ana", "sam", "admin", "operator", "auditor"):
         assert "refund" in site.as_(name).get(f"/runs/{waiting}")
-    for name in ("zoe", "portal", "nobody"):
+    for name in ("zoe", "olga", "nobody"):
         site.as_(name).get(f"/runs/{waiting}", 404)
     site.as_("admin").get(f"/runs/{MISSING}", 404)
     site.as_("admin").get("/runs/none", 404)
@@ -300,6 +300,7 @@ def test_canceling_takes_a_reason_and_a_yes_and_is_in_the_log(site: Site) -> Non
     page = browser.post(f"/runs/{run_id}/cancel", 422, reason=" ", confirm="yes").text
     assert "say why in 1 to 2000 characters" in words(page)
     assert 'aria-invalid="true" aria-describedby="cancel-problem"' in page
+    assert " autofocus" in page, "the reader is taken to where the problem is"
     assert status(site, run_id) == "waiting"
     response = browser.post(f"/runs/{run_id}/cancel", reason="two\r\nlines", confirm="yes")
     assert response.headers["Location"] == f"/runs/{run_id}"

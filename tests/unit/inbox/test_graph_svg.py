@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -147,6 +148,15 @@ def test_a_late_review_is_open_beside_a_run_that_has_gone_on() -> None:
     assert found["look"] == (Mark.STOPPED, "closed undecided")
 
 
+def test_a_branch_that_a_late_review_started_is_said_to_be_in_a_run_of_its_own() -> None:
+    look = gate("look", "send", mode="after", routes={"reject": Goto(node="undo")})
+    made = graph(step("draft", "look"), look, step("send"), step("undo", "tell"), step("tell"))
+    rejected = said(made, run("completed", "send"), DRAFTED, decided("look", "reject", "rejected"))
+    assert rejected["undo"] == rejected["tell"] == (Mark.SKIPPED, "in a run of its own")
+    approved = said(made, run("completed", "send"), DRAFTED, decided("look", "approve", "approved"))
+    assert approved["undo"] == approved["tell"] == (Mark.SKIPPED, "not taken")
+
+
 def walked(of: RunView, *facts: tuple[str, NodeFact]) -> set[tuple[str, str]]:
     path = Path(REFUND, of, dict(facts))
     return {(edge.source, edge.target) for edge in edges(REFUND) if path.walked(edge)}
@@ -168,6 +178,16 @@ def test_only_the_ways_that_were_gone_are_drawn_as_gone() -> None:
     assert walked(run("waiting", "ok"), DRAFTED, fact("ok", "gate.opened")) == {("draft", "ok")}
 
 
+def test_a_way_that_could_have_been_gone_is_not_drawn_as_gone() -> None:
+    passed = walked(run("completed", "tell"), DRAFTED, fact("ok", "gate.passed"), fact("pay", "step.completed"))
+    assert ("ok", "pay") in passed
+    assert ("ok", "draft") not in passed
+    sorry = (decided("ok", "reject", "rejected"), fact("sorry", "step.completed"), fact("note", "step.completed"))
+    ended = walked(run("completed", "note"), DRAFTED, fact("tell", "step.completed"), *sorry)
+    assert ("note", "completed") in ended
+    assert ("tell", "completed") not in ended, "it came by there before it was set back"
+
+
 LONG = graph(*(step(f"s{at}", f"s{at + 1}" if at < 59 else None) for at in range(60)))
 REJOINS = graph(
     step("a", "g1"),
@@ -181,7 +201,14 @@ REJOINS = graph(
     step("deepest"),
 )
 ALONE = graph(gate("ok", options=STANDARD, changes_to="ok"), step("orphan"))
-GRAPHS = {"refund": REFUND, "long": LONG, "rejoins": REJOINS, "alone": ALONE}
+BACK_AND_FORTH = graph(
+    step("a", "g"),
+    gate("g", "b", routes={"reject": Goto(node="a")}, on_timeout=Goto(node="d")),
+    step("b", "h"),
+    gate("h", "d", routes={"reject": Goto(node="g")}),
+    step("d"),
+)
+GRAPHS = {"back and forth": BACK_AND_FORTH, "refund": REFUND, "long": LONG, "rejoins": REJOINS, "alone": ALONE}
 
 
 def drawn(made: Graph) -> Drawing:
@@ -223,6 +250,38 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
     assert rows[0][0] >= 0
     assert rows[-1][1] <= found.height
     assert all(0 < thing.x < thing.text_x < found.width for thing in [*found.stations, *found.termini])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_no_line_runs_through_a_text(name: str) -> None:
+    found = drawn(GRAPHS[name])
+    texts = [(thing.text_x, thing.y) for thing in [*found.stations, *found.termini]]
+    texts += [(caption.x, caption.y) for caption in found.captions]
+    for line in found.lines:
+        down = re.match(r"M([\d.]+) ([\d.]+)V([\d.]+)", line.d)
+        if down is not None:
+            x, top, bottom = (float(part) for part in down.groups())
+            assert not [text for text in texts if top < text[1] < bottom and text[0] < x + 10], line.d
+            # Where a branch comes back to a line it arrives from the right, where the words are.
+            *_, to_x, to_y = (float(part) for part in re.findall(r"[\d.]+", line.d))
+            assert not [text for text in texts if "C" in line.d and text[1] == to_y and to_x < text[0] < x], line.d
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_is_drawn_outside(name: str) -> None:
+    found = drawn(GRAPHS[name])
+    for line in [*found.lines, *found.arrows]:
+        numbers = [float(part) for part in re.findall(r"-?[\d.]+", line.d)]
+        assert min(numbers) >= 0, line.d
+        assert max(numbers) <= max(found.width, found.height), line.d
+
+
+def test_ways_back_and_forth_have_a_line_and_an_arrow_each() -> None:
+    found = drawn(BACK_AND_FORTH)
+    assert len(found.arrows) == 3
+    sides = {re.search(r"Q([\d.]+)", line.d)[1] for line in found.lines if line.back}  # type: ignore[index]
+    assert len(sides) == 3, "no two of them on each other"
+    assert {"↩ reject: a", "→ no answer: d", "↩ reject: g"} <= {caption.text for caption in found.captions}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
