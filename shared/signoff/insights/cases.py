@@ -53,7 +53,7 @@ class Reviewed:
     since: datetime
     due_at: datetime | None
     completed_at: datetime
-    shown: Mapping[str, Json] | None
+    shown: dict[str, Json] | None
     said: tuple[Said, ...] = ()
 
     @property

@@ -16,6 +16,7 @@ from signoff.definition.cel_scope import PAYLOAD, Scope
 from signoff.definition.cel_text import Token, field_path, tokens
 from signoff.definition.conditions import Expression, compile_expression
 from signoff.definition.fields import split_path
+from signoff.insights.whatif import Move
 
 MAX_THRESHOLD = 10**12
 MAX_PLACES = 12
@@ -45,6 +46,11 @@ class Threshold:
     def rewritten(self, value: Decimal) -> str:
         """The condition with `value` for its number."""
         return self.source[: self.start] + _written(value, self.literal) + self.source[self.end :]
+
+    def moved(self, value: Decimal) -> Move:
+        """Where the score has to lie for `value` to make a difference."""
+        ends = sorted((float(self.value), float(value)))
+        return Move(score=split_path(self.field), low=ends[0], high=ends[1])
 
     def compiled(self, value: Decimal, scope: Scope) -> Expression:
         """The condition with `value`, ready to be evaluated. Raises NoThreshold where that is no valid condition."""

@@ -12,12 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
 from signoff.canonical import Json
 from signoff.definition.cel_scope import PAYLOAD
 from signoff.definition.conditions import Expression, Outcome
-from signoff.insights.cases import Label
+from signoff.insights.cases import Label, number_at
 from signoff.insights.intervals import Share
 
 MIN_LABELS = 30
@@ -109,18 +107,37 @@ class WhatIf:
     caught: Estimate
 
 
-def replay(cases: Sequence[Case], now: Expression, then: Expression) -> WhatIf:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A threshold that goes elsewhere: the score's path, and the two numbers between which it matters."""
+
+    score: tuple[str, ...]
+    low: float
+    high: float
+
+    def matters_to(self, shown: Json) -> bool:
+        """Whether the comparison could come out otherwise. Also true where the score is no number."""
+        number = number_at(shown, self.score)
+        return number is None or self.low <= number <= self.high
+
+
+def replay(cases: Sequence[Case], move: Move, now: Expression, then: Expression) -> WhatIf:
     """Put each case before the condition as it is and as it would be.
 
     A case that the condition as it is would not send where it went can't be replayed: what it saw is not known well
     enough. An evaluation that fails sends to a person, as it does in a run.
     """
     now_asks, then_asks = _Asking(now), _Asking(then)
-    known = [
-        (case, then_asks(case.shown))
-        for case in cases
-        if case.shown is not None and now_asks(case.shown) == (case.reviewed and not case.sampled)
-    ]
+    known: list[tuple[Case, bool]] = []
+    for case in cases:
+        asked = case.reviewed and not case.sampled
+        if case.shown is None:
+            continue
+        # Beside the two thresholds the comparison says the same at both: the run goes where it went.
+        if not move.matters_to(case.shown):
+            known.append((case, asked))
+        elif now_asks(case.shown) == asked:
+            known.append((case, then_asks(case.shown)))
     did = [case for case, _ in known if case.reviewed]
     spared = [case for case, asks in known if case.reviewed and not (asks or case.drawn)]
     passed = [case for case, _ in known if not case.reviewed]
@@ -143,10 +160,10 @@ class _Asking:
     """Whether a condition sends what it sees to a person; the same sight is evaluated once."""
 
     condition: Expression
-    seen: dict[bytes, bool] = field(default_factory=dict)
+    seen: dict[str, bool] = field(default_factory=dict)
 
     def __call__(self, shown: Json) -> bool:
-        key = orjson.dumps(shown)
+        key = repr(shown)
         if key not in self.seen:
             if len(self.seen) >= _MEMOS:
                 self.seen.clear()

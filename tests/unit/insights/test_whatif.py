@@ -22,7 +22,8 @@ NOW = find_threshold("score < 0.8 || vip", "score")
 
 
 def at(threshold: str, cases: list[Case]) -> WhatIf:
-    return replay(cases, NOW.compiled(NOW.value, SCOPE), NOW.compiled(Decimal(threshold), SCOPE))
+    then = Decimal(threshold)
+    return replay(cases, NOW.moved(then), NOW.compiled(NOW.value, SCOPE), NOW.compiled(then, SCOPE))
 
 
 def by_people(score: Json, label: Label | None = Label.AS_SHOWN, **more: Any) -> Case:
@@ -71,17 +72,24 @@ def test_what_cannot_be_evaluated_goes_to_a_person_before_and_after() -> None:
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("case", "threshold"),
     [
-        Case(reviewed=True, shown=None, label=Label.AS_SHOWN),
-        by_people(0.9),  # the condition would have passed it, and it was not sampled
-        by_policy(0.5),  # the condition would have asked
-        sampled(0.5),  # asked by the condition, so not because of the sample
+        (Case(reviewed=True, shown=None, label=Label.AS_SHOWN), "0.6"),
+        (by_people(0.9), "0.95"),  # the condition would have passed it, and it was not sampled
+        (by_policy(0.7), "0.6"),  # the condition would have asked
+        (sampled(0.7), "0.6"),  # asked by the condition, so not because of the sample
     ],
 )
-def test_a_run_that_the_condition_would_send_elsewhere_is_not_replayed(case: Case) -> None:
-    found = at("0.6", [case, by_people(0.7)])
-    assert (found.runs, found.unknown, found.spared) == (1, 1, 1)
+def test_a_run_that_the_condition_would_send_elsewhere_is_not_replayed(case: Case, threshold: str) -> None:
+    found = at(threshold, [case, by_people(0.1)])
+    assert (found.runs, found.unknown, found.spared, found.added) == (1, 1, 0, 0)
+
+
+def test_what_lies_beside_both_thresholds_goes_where_it_went_without_a_look() -> None:
+    move = NOW.moved(Decimal("0.6"))
+    assert [move.matters_to({"score": score}) for score in (0.59, 0.6, 0.8, 0.81)] == [False, True, True, False]
+    assert move.matters_to({})
+    assert move.matters_to({"score": "high"})
 
 
 def test_a_timeout_is_no_label() -> None:
