@@ -6,6 +6,7 @@ engine's word, item by item; here it is only said beforehand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,17 +15,18 @@ from uuid import UUID
 
 from flask import Response, request
 
-from signoff.authorization import Action, authorize
+from signoff.authorization import Action, authorize, is_allowed
 from signoff.definition.json_types import is_decimal, parse_decimal
 from signoff.engine import BulkItem
-from signoff.errors import FieldError, InvalidInput, NotFound, SignoffError
+from signoff.engine.human_tasks import MAX_NOTE
+from signoff.errors import FieldError, InvalidInput, NotFound, SignoffError, StaleView
 from signoff.ids import parse_id
 from signoff.model import TaskState
 from signoff.store.identity import people_among
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import get_human_task
 from signoff_api.inbox.deciding import SURFACE
-from signoff_api.inbox.fields import schema_at
+from signoff_api.inbox.fields import line_ends, schema_at
 from signoff_api.inbox.pages import Pages, Visit, own_path, render
 from signoff_api.inbox.review import MAX_PEOPLE
 from signoff_api.inbox.review_view import REASONS, leads_to
@@ -58,10 +60,13 @@ def prepare_bulk(visit: Visit) -> Response:
 def commit_bulk(visit: Visit) -> Response:
     """Do it, each on its own, and say what became of each."""
     action, picked = _selection(visit)
-    note, reason = request.form.get("note", "").strip() or None, request.form.get("reason", "").strip() or None
+    note = line_ends(request.form.get("note", "")).strip() or None
+    reason = request.form.get("reason", "").strip() or None
     refused = _obstacle(action, picked)
     if refused is not None:
         return _page(visit, action, picked, status=422, problem=refused)
+    if note is not None and len(note) > MAX_NOTE:
+        return _page(visit, action, picked, status=422, problem=f"The note has more than {MAX_NOTE} characters.")
     if action in ("reject", "approve"):
         wants = [each for each in picked if each.view is not None and action in each.view.gate.require_note]
         if wants and note is None:
@@ -75,7 +80,10 @@ def commit_bulk(visit: Visit) -> Response:
         assignee = request.form.get("assignee", "").strip()[:200]
         if action == "assign" and not assignee:
             return _page(visit, action, picked, status=422, problem="Choose whom to assign them to.")
-        results = {each.id: _try(_operation(visit, action, each.id, assignee)) for each in picked}
+        results = {
+            each.id: StaleView(current={}) if each.changed else _try(_operation(visit, action, each.id, assignee))
+            for each in picked
+        }
     return _page(visit, action, picked, results=results)
 
 
@@ -149,7 +157,7 @@ def _page(
     if action == "assign" and results is None:
         with visit.engine.database.autocommit() as cursor:
             for each in picked:
-                if each.view is not None:
+                if each.view is not None and is_allowed(visit.principal, Action.ASSIGN, each.view.facts):
                     asked = each.view.candidates
                     people += [p.name for p in people_among(cursor, asked.users, asked.groups, limit=MAX_PEOPLE)]
     return render(
@@ -161,13 +169,14 @@ def _page(
         items=[_shown(each, action) for each in picked],
         totals=_totals(picked) if action in ("approve", "reject") else [],
         problem=problem or _obstacle(action, picked),
+        blocked=_obstacle(action, picked) is not None,
         results=results,
         failed=sum(error is not None for error in results.values()) if results is not None else 0,
         people=sorted(set(people)),
         reasons=REASONS,
         back=own_path(request.form.get("back"), "/inbox"),
         note=request.form.get("note", ""),
-        open_ones=sum(each.view is not None and each.view.row.state == TaskState.OPEN for each in picked),
+        reason=request.form.get("reason", ""),
     )
 
 
@@ -185,12 +194,14 @@ def _totals(picked: list[Picked]) -> list[tuple[str, str]]:
     """The sums of the numbers that the consequences speak of, so that twenty small ones are seen as one large."""
     sums: dict[str, Decimal] = {}
     for each in picked:
-        if each.view is None or not isinstance(each.view.row.payload, dict):
+        if each.view is None or each.changed or not isinstance(each.view.row.payload, dict):
+            continue
+        if each.view.row.state != TaskState.OPEN:
             continue
         gate, payload = each.view.gate, each.view.row.payload
         said = " ".join(gate.consequences.values()) + gate.title
         for name, value in payload.items():
-            if "{" + name not in said or name == gate.score or isinstance(value, bool):
+            if not re.search(r"\{\s*" + re.escape(name) + r"\b", said) or name == gate.score or isinstance(value, bool):
                 continue
             number = parse_decimal(value) if is_decimal(schema_at(gate.payload_schema, (name,))) else None
             if isinstance(value, (int, float)):

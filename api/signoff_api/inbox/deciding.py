@@ -7,6 +7,7 @@ records nothing; the second goes to `decide`. Whatever does not go through is sh
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Response, request
@@ -16,6 +17,7 @@ from signoff.errors import Conflict, FieldError, Forbidden, InvalidInput, Signof
 from signoff.model import TaskState
 from signoff_api import problems
 from signoff_api.inbox import review_view
+from signoff_api.inbox.fields import line_ends
 from signoff_api.inbox.lists import ListQuery, read_list_query
 from signoff_api.inbox.pages import Pages, Visit, own_path, see_other
 from signoff_api.inbox.review import load, next_after, review_page
@@ -33,15 +35,18 @@ pages = Pages()
 def confirm(visit: Visit, human_task_id: UUID) -> Response:
     """Arm a decision: show what it will do and ask once more. Records nothing."""
     loaded, typed = load(visit, human_task_id), _typed()
-    return review_page(visit, loaded, _query(), typed=typed, armed=typed.decision)
+    armed = typed.decision if typed.decision in loaded.view.gate.options else ""
+    return review_page(visit, loaded, _query(), typed=typed, armed=armed)
 
 
 @pages.route("POST", "/inbox/{human_task_id}/resume", key="inbox")
 def resume(visit: Visit, human_task_id: UUID) -> Response:
-    """Go on with the revision that is there now, and with what was typed. Records nothing."""
+    """Go on with what was typed, and with the revision that the reader says they have seen. Records nothing."""
     loaded, typed = load(visit, human_task_id), _typed()
-    kept = Typed(note=typed.note, reason=typed.reason, fields=typed.fields)
-    return review_page(visit, loaded, _query(), typed=kept)
+    kept = review_view.touched(typed, loaded.view, loaded.shown)
+    # The revision is named: one that has come since is not what was acknowledged.
+    seen = request.form.get("acknowledged", "")[:64] or typed.seen_sha256
+    return review_page(visit, loaded, _query(), typed=replace(kept, decision="", seen_sha256=seen))
 
 
 @pages.route("POST", "/inbox/{human_task_id}/decide", key="inbox")
@@ -50,6 +55,10 @@ def decide(visit: Visit, human_task_id: UUID) -> Response:
     typed, query = _typed(), _query()
     loaded = load(visit, human_task_id)
     patch, errors = review_view.patch_typed(loaded.view, typed)
+    row = loaded.view.row
+    if errors and row.state == TaskState.OPEN and typed.seen_sha256 not in ("", row.payload_sha256):
+        # What was typed was typed for another revision: that comes first.
+        return _again(visit, human_task_id, query, typed, StaleView(current={"revision": row.revision}))
     if errors:
         return _again(visit, human_task_id, query, typed, InvalidInput(errors=errors))
     following = next_after(visit, human_task_id, query)
@@ -107,7 +116,7 @@ def assign(visit: Visit, human_task_id: UUID) -> Response:
 @pages.route("POST", "/inbox/{human_task_id}/comment", key="inbox")
 def comment(visit: Visit, human_task_id: UUID) -> Response:
     """Add a comment to the log."""
-    text = request.form.get("text", "").replace("\r\n", "\n").strip()
+    text = line_ends(request.form.get("text", "")).strip()
     typed = Typed(fields={"comment": text})
     try:
         visit.engine.comment(human_task_id, text=text, by=visit.principal)
@@ -150,8 +159,9 @@ def _typed() -> Typed:
     fields = {name: value[:MAX_FIELD] for name, value in form.items() if name.startswith("edit.")}
     reading = form.get("reading_ms", "")
     return Typed(
-        decision=form.get("decision", "")[:100],
-        note=form.get("note", "").replace("\r\n", "\n"),
+        # A page that has armed one option sends its name before that of the button that was pressed now.
+        decision=["", *form.getlist("decision")][-1][:100],
+        note=line_ends(form.get("note", "")),
         reason=form.get("reason", ""),
         fields=fields,
         seen_sha256=form.get("payload_sha256", "")[:64],

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from signoff.canonical import Json
+from signoff_api.inbox.fields import same
+from signoff_api.inbox.text import json_plain
 
 MAX_DEPTH = 8
 MAX_FIELDS = 200
 MAX_WORDS = 2_000
-"""Beyond this many words two texts are shown as a whole: comparing them word by word grows with their product."""
+"""Beyond this many words what is between the common beginning and end of two texts is shown as a whole: comparing
+word by word grows with their product."""
+
+SHORT = 400
+"""Characters up to which two values are simply shown one beside the other."""
 
 _WORDS = re.compile(r"\s+|[^\s]+")
 
@@ -43,34 +49,71 @@ class Difference:
     before: Any
     after: Any
     pieces: tuple[Piece, ...] = ()
+    name: str = ""
+    """The field of the payload that it is in."""
 
 
 def differences(before: Json, after: Json) -> list[Difference]:
-    """The fields that differ, in the order in which they are shown; at most MAX_FIELDS."""
+    """The fields that differ, in the order in which they are shown; beyond MAX_FIELDS only how many."""
     found: list[Difference] = []
+    more = 0
     for path, old, new in _walk(before, after, (), 0):
-        if len(found) == MAX_FIELDS:
-            break
-        pieces = words(old, new) if isinstance(old, str) and isinstance(new, str) else ()
-        found.append(Difference(path=".".join(path) or "payload", before=old, after=new, pieces=pieces))
+        if len(found) >= MAX_FIELDS:
+            more += 1
+            continue
+        name = path[0] if path else ""
+        found.append(
+            Difference(path=".".join(path) or "payload", before=old, after=new, pieces=_pieces(old, new), name=name)
+        )
+    if more:
+        found.append(Difference(path=f"and {more} more fields", before="…", after="…"))
     return found
 
 
 def words(before: str, after: str) -> tuple[Piece, ...]:
-    """Two texts as the pieces they share and do not; none when they are short, or too long to compare."""
+    """Two texts as the pieces they share and do not; none when they are short enough to be shown side by side."""
     old, new = _WORDS.findall(before), _WORDS.findall(after)
-    if max(len(old), len(new)) < 5 or max(len(old), len(new)) > MAX_WORDS:
+    if max(len(old), len(new)) < 5 and max(len(before), len(after)) <= SHORT:
         return ()
-    pieces: list[Piece] = []
+    start = _common(old, new)
+    end = _common(old[start:][::-1], new[start:][::-1])
+    middle = _compared(old[start : len(old) - end], new[start : len(new) - end])
+    pieces = [
+        Piece(kind="same", text="".join(old[:start])),
+        *middle,
+        Piece(kind="same", text="".join(new[len(new) - end :])),
+    ]
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def _compared(old: list[str], new: list[str]) -> Iterator[Piece]:
+    if max(len(old), len(new)) > MAX_WORDS:
+        yield Piece(kind="gone", text="".join(old))
+        yield Piece(kind="new", text="".join(new))
+        return
     for kind, start, end, new_start, new_end in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if kind == "equal":
-            pieces.append(Piece(kind="same", text="".join(old[start:end])))
+            yield Piece(kind="same", text="".join(old[start:end]))
             continue
-        if end > start:
-            pieces.append(Piece(kind="gone", text="".join(old[start:end])))
-        if new_end > new_start:
-            pieces.append(Piece(kind="new", text="".join(new[new_start:new_end])))
-    return tuple(pieces)
+        yield Piece(kind="gone", text="".join(old[start:end]))
+        yield Piece(kind="new", text="".join(new[new_start:new_end]))
+
+
+def _common(old: list[str], new: list[str]) -> int:
+    """How many words the two begin with alike."""
+    return next(
+        (at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new))
+    )
+
+
+def _pieces(old: Any, new: Any) -> tuple[Piece, ...]:
+    if isinstance(old, str) and isinstance(new, str):
+        return words(old, new)
+    if isinstance(old, (list, dict)) and isinstance(new, (list, dict)):
+        before, after = json_plain(old), json_plain(new)
+        # What is cut would hide what is different in it.
+        return words(before, after) if max(len(before), len(after)) > SHORT else ()
+    return ()
 
 
 def _walk(before: Any, after: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
@@ -82,5 +125,4 @@ def _walk(before: Any, after: Any, path: tuple[str, ...], depth: int) -> Iterato
 
 
 def _equal(one: Any, other: Any) -> bool:
-    # True is not 1 here, as it is not in JSON.
-    return type(one) is type(other) and bool(one == other)
+    return one is not MISSING and other is not MISSING and same(one, other)

@@ -7,7 +7,8 @@ it was typed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 import orjson
@@ -17,6 +18,7 @@ from signoff.canonical import Json
 from signoff.definition.fields import split_path
 from signoff.definition.json_types import branches, deref, is_decimal, parse_decimal, types_of
 from signoff.errors import FieldError, MalformedInput
+from signoff.transitions.edits import merge_patch
 
 Kind: TypeAlias = Literal["text", "long", "decimal", "number", "integer", "boolean", "choice", "json"]
 MAX_DEPTH = 4
@@ -38,6 +40,7 @@ class FormField:
     kind: Kind
     value: str
     original: Any
+    default: Any = ABSENT
     required: bool = False
     nullable: bool = False
     choices: tuple[str, ...] = ()
@@ -65,7 +68,9 @@ def form_fields(schema: Mapping[str, Any] | None, gate: str, given: Json = None)
     """The fields of a gate's own form; they go into the patch under the gate's name."""
     if schema is None:
         return []
-    return list(_fields(schema, schema, given if given is not None else ABSENT, (gate,), required=True))
+    fields = _fields(schema, schema, given if given is not None else ABSENT, (gate,), required=True)
+    # A form may propose what its schema gives as default; a payload is not edited by what nobody has typed.
+    return [replace(each, value=_text(each.kind, each.default)) if each.original is ABSENT else each for each in fields]
 
 
 def schema_at(schema: Mapping[str, Any] | None, path: Sequence[str]) -> Mapping[str, Any]:
@@ -88,18 +93,32 @@ def patch_of(fields: Sequence[FormField], typed: Mapping[str, str]) -> tuple[dic
     for each in fields:
         if each.name not in typed:
             continue
-        text = typed[each.name].replace("\r\n", "\n")
-        if text == each.value.replace("\r\n", "\n") and each.original is not ABSENT:
+        text = line_ends(typed[each.name])
+        if text == line_ends(each.value) and each.original is not ABSENT:
             continue
         try:
             value = parse(each, text)
+            if isinstance(value, dict):
+                value = _changes(each.original, value)
         except ValueError as error:
             errors.append(FieldError(path=each.pointer, message=f"{each.label}: {error}"))
             continue
-        if value is ABSENT or (type(value) is type(each.original) and value == each.original):
+        if value is ABSENT or (each.original is not ABSENT and value is not None and same(value, each.original)):
+            continue
+        if value == {} and isinstance(each.original, dict):
             continue
         _put(patch, each.path, value)
     return patch, errors
+
+
+def line_ends(text: str) -> str:
+    """`text` with the line ends of JSON: a browser sends those of a form as CR LF, whatever they were."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: `true` is not 1, and 1 is not 1.0."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
 def parse(field: FormField, text: str) -> Any:
@@ -124,9 +143,10 @@ def parse(field: FormField, text: str) -> Any:
             return stripped == "true"
         case "choice":
             found = {_text_of(choice): choice for choice in _decoded(field.choices)}
-            if stripped not in found:
+            chosen = text if text in found else stripped
+            if chosen not in found:
                 raise ValueError(f"one of {', '.join(found)}")
-            return found[stripped]
+            return found[chosen]
         case "json":
             return _json(stripped)
 
@@ -141,7 +161,9 @@ def _fields(
     if "object" in types_of(one) and one.get("properties") and len(path) <= MAX_DEPTH:
         for name, inner in one["properties"].items():
             held = value.get(name, ABSENT) if isinstance(value, dict) else ABSENT
-            yield from _fields(inner, root, held, (*path, name), name in one.get("required", ()))
+            # What an object must have is needed once there is one.
+            needed = name in one.get("required", ()) and (required or isinstance(value, dict))
+            yield from _fields(inner, root, held, (*path, name), needed)
         return
     kind, choices = _kind(one, value)
     yield FormField(
@@ -149,8 +171,9 @@ def _fields(
         path=path,
         label=str(one.get("title") or schema.get("title") or path[-1].replace("_", " ").capitalize()),
         kind=kind,
-        value=_text(kind, value if value is not ABSENT else one.get("default", ABSENT)),
+        value=_text(kind, value),
         original=value,
+        default=one.get("default", schema.get("default", ABSENT)),
         required=required and not nullable,
         nullable=nullable,
         choices=choices,
@@ -161,8 +184,8 @@ def _fields(
 
 def _kind(schema: Mapping[str, Any], value: Any) -> tuple[Kind, tuple[str, ...]]:
     choices = schema.get("enum") or ([schema["const"]] if "const" in schema else None)
-    if isinstance(choices, list) and all(isinstance(choice, (str, int, float)) for choice in choices):
-        return "choice", tuple(_encoded(choice) for choice in choices)
+    if isinstance(choices, list) and all(isinstance(choice, (str, int, float, NoneType)) for choice in choices):
+        return "choice", tuple(_encoded(choice) for choice in choices if choice is not None)
     if is_decimal(schema):
         return "decimal", ()
     kinds = types_of(schema) - {"null"}
@@ -178,7 +201,8 @@ def _kind(schema: Mapping[str, Any], value: Any) -> tuple[Kind, tuple[str, ...]]
 
 
 def _is_long(schema: Mapping[str, Any], value: Any) -> bool:
-    if isinstance(value, str) and (len(value) > LONG or "\n" in value):
+    # A field of one line loses the line ends of what it is given.
+    if isinstance(value, str) and (len(value) > LONG or "\n" in value or "\r" in value):
         return True
     limit = schema.get("maxLength")
     return isinstance(limit, int) and limit > 200
@@ -195,6 +219,25 @@ def _hint(schema: Mapping[str, Any], kind: Kind) -> str:
         return "JSON"
     limit = schema.get("maxLength")
     return f"at most {limit} characters" if isinstance(limit, int) and kind in ("text", "long") else ""
+
+
+def _changes(original: Any, value: dict[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `original` into `value`. Raises ValueError for a null, which no such patch can set."""
+    before = original if isinstance(original, dict) else {}
+    patch = _merge_diff(before, value)
+    if not same(merge_patch(before, patch), value):
+        raise ValueError("null inside an object can't be sent: leave the name out")
+    return patch
+
+
+def _merge_diff(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        if name in before and same(before[name], value):
+            continue
+        old = before.get(name)
+        patch[name] = _merge_diff(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return patch
 
 
 def _emptied(field: FormField) -> Any:

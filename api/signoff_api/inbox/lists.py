@@ -12,7 +12,7 @@ from uuid import UUID
 from flask import Response, request
 
 from signoff.authorization import Action, authorize, sees_everything
-from signoff.errors import FieldError, InvalidInput
+from signoff.errors import FieldError, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import (
@@ -131,6 +131,7 @@ def show_inbox(visit: Visit) -> Response:
 @pages.route("GET", "/inbox/counts", key="inbox")
 def show_counts(visit: Visit) -> Response:
     """The tabs with their numbers, for a page that is open while things change."""
+    authorize(visit.principal, Action.LIST_HUMAN_TASKS)
     query = read_list_query(request.args)
     return render("inbox_tabs.html", visit, query=query, tabs=_tabs(visit, query, datetime.now(UTC)))
 
@@ -158,7 +159,7 @@ def row_of(view: HumanTaskView, viewer: Principal, query: ListQuery, now: dateti
         "outcome": row.outcome,
         "decided_by": row.decided_by,
         "completed_at": row.completed_at,
-        "last": view.decisions[-1] if view.decisions else None,
+        "last": next((said for said in reversed(view.decisions) if not said.withdrawn), None),
         "approvals": shown["quorum"] if shown["quorum"]["required"] > 1 else None,
         "grace": row.pending is not None,
         "own_run": row.requester_id == str(viewer.id),
@@ -176,8 +177,11 @@ def done_notice(visit: Visit, given: str | None) -> dict[str, Any] | None:
         human_task_id = UUID(given or "")
     except ValueError:
         return None
-    with visit.engine.database.autocommit() as cursor:
-        view = get_human_task(cursor, visit.engine.core.versions, human_task_id, detail=False)
+    try:
+        with visit.engine.database.autocommit() as cursor:
+            view = get_human_task(cursor, visit.engine.core.versions, human_task_id, detail=False)
+    except NotFound:
+        return None
     own = [said for said in view.decisions if said.by["id"] == str(visit.principal.id) and not said.withdrawn]
     if not own:
         return None

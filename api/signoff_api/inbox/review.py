@@ -107,8 +107,8 @@ def review_page(
     armed: str = "",
 ) -> Response:
     """The screen; with what was typed and why it did not go through, where it did not."""
-    typed = typed or Typed()
     view, now = loaded.view, datetime.now(UTC)
+    typed = review_view.touched(typed or Typed(), view, loaded.shown)
     row = view.row
     notice = _notice(visit, loaded, typed)
     since = notice["since"]
@@ -117,6 +117,9 @@ def review_page(
     ids = list_human_task_ids(
         visit.engine.database, visit.principal, query.filter(visit.principal, now), limit=NEIGHBOURS
     )
+    draft = review_view.draft(view, typed, since or (latest[0].fields if latest else ()))
+    form = review_view.extra_form(view, typed)
+    names = {each.name for part in draft for each in part.editable} | {each.name for each in form}
     return render(
         "review.html",
         visit,
@@ -127,13 +130,13 @@ def review_page(
         run=loaded.run,
         strip=_strip(loaded),
         choices=review_view.choices(view, typed),
-        draft=review_view.draft(view, typed, since or (latest[0].fields if latest else ())),
-        form=review_view.extra_form(view, typed),
+        draft=draft,
+        form=form,
         evidence=review_view.evidence(view),
         changes=latest,
         history=review_view.history(view),
         edits={said.id: review_view.edits(said, _payload_of(loaded, said.payload_sha256)) for said in view.decisions},
-        wrong=review_view.errors_by_field(errors),
+        wrong=review_view.errors_by_field(errors, names),
         problem=problem,
         armed=armed if refusal is None and not notice["locked"] else "",
         refusal=refusal,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
@@ -21,8 +21,8 @@ from signoff.transitions.edits import merge_patch
 from signoff.transitions.revisions import Revision
 from signoff.transitions.runs import until_gate
 from signoff_api.inbox.differences import Difference, differences
-from signoff_api.inbox.fields import FormField, editable_fields, form_fields, patch_of, schema_at
-from signoff_api.inbox.text import MAX_SHOWN, count_hidden
+from signoff_api.inbox.fields import FormField, editable_fields, form_fields, line_ends, patch_of, schema_at
+from signoff_api.inbox.text import MAX_SHOWN, count_hidden, json_plain
 
 REASONS = ("wrong amount", "missing evidence", "policy", "tone", "duplicate", "fraud")
 """Reasons that can be chosen instead of typed; whatever a draft says, it does not choose their words."""
@@ -75,7 +75,7 @@ class Shown:
     editable: tuple[FormField, ...] = ()
     recommended: bool = False
     markdown: bool = False
-    changed: Difference | None = None
+    changed: tuple[Difference, ...] = ()
     hidden: int = 0
 
 
@@ -168,7 +168,7 @@ def draft(view: HumanTaskView, typed: Typed, changed: Sequence[Difference]) -> l
     payload, gate = view.row.payload, view.gate
     schema = gate.payload_schema
     if not isinstance(payload, dict):
-        return [Shown(path="", label="Payload", value=payload, hidden=count_hidden(payload))]
+        return [Shown(path="", label="Payload", value=payload, hidden=_hidden_in(payload))]
     found: list[Shown] = []
     fields = with_typed(editable_fields(schema, payload, gate.editable), typed)
     names = [*payload, *(each.path[0] for each in fields if each.path[0] not in payload)]
@@ -183,8 +183,8 @@ def draft(view: HumanTaskView, typed: Typed, changed: Sequence[Difference]) -> l
                 editable=tuple(each for each in fields if each.path[0] == name),
                 recommended=gate.recommend is not None and gate.recommend.split(".")[0] == name,
                 markdown=declared.get("contentMediaType") == "text/markdown" and isinstance(value, str),
-                changed=next((each for each in changed if each.path.split(".")[0] == name), None),
-                hidden=count_hidden(value) if isinstance(value, str) else 0,
+                changed=tuple(each for each in changed if each.name == name),
+                hidden=_hidden_in(value),
             )
         )
     return found
@@ -236,15 +236,18 @@ def edits(said: DecisionView, payload: Json) -> list[Difference]:
     return differences(payload, merge_patch(payload, said.patch)) if isinstance(said.patch, dict) else []
 
 
-def errors_by_field(errors: Sequence[FieldError]) -> dict[str, str]:
-    """What is wrong, by the name of the form's field; what belongs to none is under the empty name."""
+def errors_by_field(errors: Sequence[FieldError], names: Collection[str]) -> dict[str, str]:
+    """What is wrong, by the name of the form's field; what belongs to none of these is under the empty name."""
     found: dict[str, str] = {}
     for error in errors:
         parts = error.path.split("/")[1:]
         if parts[:1] == ["patch"] and len(parts) > 1:
             name = "edit." + ".".join(part.replace("~1", "/").replace("~0", "~") for part in parts[1:])
+            # An entry of a list, say, is edited in the field that holds all of it.
+            while name and name not in names:
+                name = name.rpartition(".")[0]
         else:
-            name = parts[0] if parts and parts[0] in ("note", "reason", "decision") else ""
+            name = "note" if parts == ["note"] else ""
         text = error.message + (f" ({error.fix})" if error.fix else "")
         found[name] = f"{found[name]}; {text}" if name in found else text
     return found
@@ -253,6 +256,27 @@ def errors_by_field(errors: Sequence[FieldError]) -> dict[str, str]:
 def too_long(value: Json) -> bool:
     """Whether a text is cut on the page."""
     return isinstance(value, str) and len(value) > MAX_SHOWN
+
+
+def touched(typed: Typed, view: HumanTaskView, shown: Sequence[Revision]) -> Typed:
+    """The same without the fields that hold what the revision shown, or one since, has in them.
+
+    A browser sends all fields. Without this the old draft's values would come back as edits of the new one.
+    """
+    seen = next((each for each in shown if each.payload_sha256 == typed.seen_sha256), None)
+    if seen is None or not typed.fields:
+        return typed
+    held: dict[str, set[str]] = {}
+    for revision in shown:
+        if revision.number >= seen.number:
+            for each in editable_fields(view.gate.payload_schema, revision.payload, view.gate.editable):
+                held.setdefault(each.name, set()).add(line_ends(each.value))
+    kept = {name: text for name, text in typed.fields.items() if line_ends(text) not in held.get(name, ())}
+    return replace(typed, fields=kept)
+
+
+def _hidden_in(value: Json) -> int:
+    return count_hidden(value if isinstance(value, str) else json_plain(value))
 
 
 def _counts(said: DecisionView, view: HumanTaskView) -> bool:

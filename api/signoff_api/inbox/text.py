@@ -6,7 +6,7 @@ hidden characters of either are shown as `⟦U+202E⟧`.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -72,7 +72,7 @@ def moment(at: datetime | str | None) -> Markup:
     """A moment as `<time>`: in UTC here, and in the reader's own zone once the page's script has seen it."""
     if at is None:
         return Markup("–")
-    found = datetime.fromisoformat(at) if isinstance(at, str) else at
+    found = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
     machine = found.strftime("%Y-%m-%dT%H:%M:%SZ")
     return Markup('<time datetime="{}">{}</time>').format(machine, found.strftime("%d %b %Y, %H:%M UTC"))
 

@@ -270,7 +270,7 @@
       prepare(place);
       if (!$("[data-lock]", place)) return;
       disarm();
-      $$("fieldset[data-controls], .draft > fieldset").forEach((set) => { set.disabled = true; });
+      $$("fieldset[data-controls]").forEach((set) => { set.disabled = true; });
       if (place.textContent.trim() !== before) place.scrollIntoView({ block: "center" });
     } catch { /* the answer to the next press will say it */ }
   };
