@@ -6,26 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import sqlalchemy as sa
-
 from signoff.store.database import Cursor
-from signoff.store.queries import Prepared
-from signoff.store.schema import events
-
-_TYPES = (
-    "step.completed",
-    "step.failed",
-    "step.retry_scheduled",
-    "gate.opened",
-    "gate.passed",
-    "gate.revised",
-    "gate.decided",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFact:
-    """The last event that says what became of a node, and how often there was one.
+    """The last event that says what became of a node.
 
     `outcome`, `option` and `decided_by` are those of a decided gate; `human_task_id` is the one the gate opened.
     """
@@ -39,59 +25,32 @@ class NodeFact:
     option: str | None
     decided_by: str | None
     human_task_id: UUID | None
-    visits: int
 
 
-_node = sa.func.coalesce(events.c.data["step"].as_string(), events.c.data["gate"].as_string())
-_FACTS = Prepared(
-    sa.select(
-        _node.label("node"),
-        events.c.type,
-        events.c.seq,
-        events.c.at,
-        events.c.data["attempt"].as_string(),
-        events.c.data["outcome"].as_string(),
-        events.c.data["option"].as_string(),
-        events.c.data["decided_by"].as_string(),
-        events.c.data["human_task_id"].as_string(),
-        sa.func.row_number().over(partition_by=_node, order_by=events.c.seq).label("visits"),
-        sa.func.count().over(partition_by=_node).label("of"),
-    )
-    .where(
-        events.c.run_id == sa.bindparam("id", type_=sa.Uuid()),
-        events.c.type.in_([sa.literal_column(f"'{kind}'") for kind in _TYPES]),
-    )
-    .order_by(events.c.seq)
-)
-_CHILDREN = Prepared(
-    sa.select(events.c.data["compensation_run_id"].as_string()).where(
-        events.c.run_id == sa.bindparam("id", type_=sa.Uuid()),
-        events.c.type == sa.literal_column("'gate.decided'"),
-        events.c.data["compensation_run_id"].as_string().is_not(None),
-    )
-)
+# An output may be large: each event is read once, however many of its members are wanted.
+_FACTS = """
+SELECT DISTINCT ON (coalesce(d.step, d.gate))
+    coalesce(d.step, d.gate), e.type, e.seq, e.at, d.attempt, d.outcome, d.option, d.decided_by, d.human_task_id
+FROM events e, LATERAL json_to_record(e.data) AS d (
+    step text, gate text, attempt integer, outcome text, option text, decided_by text, human_task_id uuid)
+WHERE e.run_id = %s AND e.type IN ('step.completed', 'step.failed', 'step.retry_scheduled', 'gate.opened',
+    'gate.passed', 'gate.revised', 'gate.decided')
+ORDER BY coalesce(d.step, d.gate), e.seq DESC
+"""
+_CHILDREN = """
+SELECT (data->>'compensation_run_id')::uuid FROM events
+WHERE run_id = %s AND type = 'gate.decided' AND data->>'compensation_run_id' IS NOT NULL ORDER BY seq
+"""
 
 
 def node_facts(cursor: Cursor, run_id: UUID) -> dict[str, NodeFact]:
     """The last that happened at each node the run came by."""
-    found: dict[str, NodeFact] = {}
-    for node, kind, seq, at, attempt, outcome, option, decided_by, task, visits, of in _FACTS.run(cursor, id=run_id):
-        if visits == of:
-            found[node] = NodeFact(
-                node=node,
-                type=kind,
-                seq=seq,
-                at=at,
-                attempt=int(attempt) if attempt is not None else None,
-                outcome=outcome,
-                option=option,
-                decided_by=decided_by,
-                human_task_id=UUID(task) if task is not None else None,
-                visits=visits,
-            )
-    return found
+    cursor.execute(_FACTS, (run_id,))
+    names = tuple(NodeFact.__dataclass_fields__)
+    return {row[0]: NodeFact(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()}
 
 
 def compensations(cursor: Cursor, run_id: UUID) -> list[UUID]:
     """The runs that late reviews of this run have started, as its log names them."""
-    return [UUID(found) for (found,) in _CHILDREN.run(cursor, id=run_id)]
+    cursor.execute(_CHILDREN, (run_id,))
+    return [row[0] for row in cursor.fetchall()]

@@ -247,6 +247,20 @@ def _rehash_with_head(pack: dict[str, Any]) -> None:
     pack["head"]["hash"] = pack["events"][-1]["hash"]
 
 
+def _rehash_one(pack: dict[str, Any]) -> None:
+    following = pack["events"][7:]
+    pack["events"][6]["data"]["text"] = "!!"
+    del pack["events"][7:]
+    _rehash(pack, 6)
+    pack["events"] += following
+
+
+def _delete_and_rehash(pack: dict[str, Any]) -> None:
+    del pack["events"][6]
+    _rehash(pack, 6)
+    pack["head"] = {"seq": len(pack["events"]), "hash": pack["events"][-1]["hash"]}
+
+
 def _drop_decision(pack: dict[str, Any]) -> None:
     pack["decisions"].pop()
 
@@ -292,6 +306,7 @@ def _true_for_one(pack: dict[str, Any]) -> None:
 
 CHANGES = (
     _delete, _insert, _swap, _truncate, _truncate_with_head, _empty, _rehash_to_the_end, _rehash_with_head,
+    _rehash_one, _delete_and_rehash,
     _drop_decision, _add_decision, _double_decision, _drop_task, _add_member, _add_to_event, _definition_with_hash,
     _payload_with_hash, _claim_an_anchor, _true_for_one,
 )  # fmt: skip

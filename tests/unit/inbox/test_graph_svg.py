@@ -60,7 +60,7 @@ def run(status: str, node: str | None, **more: Any) -> RunView:
 
 def fact(node: str, kind: str, **more: Any) -> tuple[str, NodeFact]:
     values: dict[str, Any] = {"attempt": None, "outcome": None, "option": None, "decided_by": None}
-    values |= {"human_task_id": None, "visits": 1, "seq": 2, "at": AT}
+    values |= {"human_task_id": None, "seq": 2, "at": AT}
     return node, NodeFact(**(values | {"node": node, "type": kind} | more))
 
 
