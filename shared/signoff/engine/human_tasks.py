@@ -66,7 +66,7 @@ def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
         with _opened(core, cursor, human_task_id) as (locked, task):
             authorize(by, Action.CLAIM, facts_of(locked, task))
             collaboration.claim(locked.fold, task, actor=by.actor)
-        hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes)
+        hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes, taken=task.assignee is None)
 
 
 def keep_claim(core: Core, human_task_id: UUID, *, by: Principal) -> bool:

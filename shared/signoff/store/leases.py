@@ -115,12 +115,15 @@ def due_human_tasks(cursor: Cursor, *, limit: int, past: int = 0) -> list[tuple[
     return [(row[0], row[1]) for row in cursor.fetchall()]
 
 
-def hold_claim(cursor: Cursor, human_task_id: UUID, *, minutes: float) -> None:
-    """Let the claim on an open human task last this much longer. Its run has to be locked, as for every write."""
+def hold_claim(cursor: Cursor, human_task_id: UUID, *, minutes: float, taken: bool = False) -> None:
+    """Let the claim on an open human task last this much longer. Its run has to be locked, as for every write.
+
+    What was assigned has no end, and is given none by whom it was assigned to: only a claim `taken` now begins one.
+    """
     cursor.execute(
         "UPDATE human_tasks SET claim_expires_at = clock_timestamp() + %s * interval '1 minute'"
-        " WHERE id = %s AND state = 'open' AND assignee IS NOT NULL",
-        (minutes, human_task_id),
+        " WHERE id = %s AND state = 'open' AND assignee IS NOT NULL AND (claim_expires_at IS NOT NULL OR %s)",
+        (minutes, human_task_id, taken),
     )
 
 

@@ -215,7 +215,9 @@ UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(p
     candidate_groups = %(candidate_groups)s, assignee = %(assignee)s, rung = %(rung)s, pending = %(pending)s,
     outcome = %(outcome)s, decided_by = %(decided_by)s, revised_at = %(revised_at)s, due_at = %(due_at)s,
     wake_at = %(wake_at)s, release_at = %(release_at)s, completed_at = %(completed_at)s,
-    changed_at = %(changed_at)s, claim_expires_at = CASE WHEN assignee = %(assignee)s AND %(state)s = 'open' THEN claim_expires_at END
+    changed_at = %(changed_at)s,
+    claim_expires_at = CASE WHEN assignee = %(assignee)s AND (%(state)s = 'open' OR %(outcome)s = 'changes_requested')
+        THEN claim_expires_at END
 WHERE id = %(id)s
 """
 

@@ -22,7 +22,7 @@ from signoff.identity import Principal
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import api_key_id, principal_from_row
-from signoff.store.schema import principals, sessions
+from signoff.store.schema import api_keys, principals, sessions
 
 MAX_USER_AGENT = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -30,13 +30,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _VALID = """
 SELECT p.id, p.name, p.kind, p.groups, p.roles
 FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k ON k.id = s.api_key_id
-WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL
+WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 _LINKED = """
 SELECT p.id, p.name, p.kind, p.groups, p.roles
 FROM sign_in_links l JOIN principals p ON p.id = l.principal_id
-WHERE l.hash = %s AND l.used_at IS NULL AND l.expires_at > now() AND p.disabled_at IS NULL
+WHERE l.hash = %s AND l.used_at IS NULL AND l.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
 """
 
 
@@ -100,7 +100,10 @@ def list_sessions(database: Database, principal: str) -> list[Session]:
     statement = (
         sa.select(sessions, principals.c.name)
         .join(principals, principals.c.id == sessions.c.principal_id)
-        .where(principals.c.name == principal, sessions.c.revoked_at.is_(None), sessions.c.expires_at > sa.func.now())
+        .outerjoin(api_keys, api_keys.c.id == sessions.c.api_key_id)
+        .where(principals.c.name == principal, principals.c.disabled_at.is_(None), sessions.c.revoked_at.is_(None))
+        .where(sessions.c.expires_at > sa.func.now(), api_keys.c.revoked_at.is_(None))
+        .where(sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()))
         .order_by(sessions.c.created_at.desc())
     )
     with database.query() as connection:
@@ -116,16 +119,17 @@ def revoke_session(database: Database, session_id: UUID) -> None:
 
 
 def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta) -> str:
-    """The token of a link that signs this principal in, once. Raises NotFound."""
+    """The token of a link that signs this person in, once. Raises NotFound: services and agents do not sign in."""
     token = secrets.token_urlsafe(32)
     with database.transaction() as cursor:
         cursor.execute(
             "INSERT INTO sign_in_links (id, principal_id, hash, created_at, expires_at)"
-            " SELECT %s, id, %s, now(), now() + %s FROM principals WHERE name = %s AND disabled_at IS NULL",
+            " SELECT %s, id, %s, now(), now() + %s FROM principals WHERE name = %s AND disabled_at IS NULL"
+            " AND kind = 'user'",
             (new_id(), _digest(token), lasts, principal),
         )
         if cursor.rowcount == 0:
-            raise NotFound(f"there is no principal {principal!r}")
+            raise NotFound(f"there is no person {principal!r} who may sign in")
     return token
 
 

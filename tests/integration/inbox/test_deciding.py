@@ -1,0 +1,597 @@
+"""Deciding on the Review screen: two presses, nothing lost of what was typed, and the words of what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.integration.inbox.desk import Desk, open_desk
+from tests.integration.inbox.html import Node
+
+PAYLOAD: dict[str, Any] = {
+    "order_id": "A-881",
+    "amount": "640.00",
+    "rate": 0.5,
+    "count": 3,
+    "urgent": False,
+    "color": "red",
+    "nick": None,
+    "ship": {"city": "Rome"},
+    "tags": ["a", "b"],
+    "reply": "We are sorry that it arrived broken. You get all of your money back today.",
+    "plain": "x",
+    "confidence": 0.62,
+}
+
+
+@pytest.fixture(scope="module")
+def desk(module_database_url: str, valkey_url: str) -> Iterator[Desk]:
+    with open_desk(module_database_url, valkey_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def task(desk: Desk) -> UUID:
+    """A refund that waits for a lead."""
+    return desk.start("refund", PAYLOAD)
+
+
+def _field(page: Node, name: str) -> Node:
+    return page.one(name=f"edit.{name}")
+
+
+def _controls_locked(page: Node) -> bool:
+    return all(button.disabled for button in page.find("button", data_arm=True))
+
+
+def test_two_presses_decide_and_the_next_human_task_opens(desk: Desk, task: UUID) -> None:
+    other = desk.start("refund", PAYLOAD | {"order_id": "A-next"})
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}?q=A-&workflow=refund")
+    before = desk.everything()
+    ana.press("Approve", reading_ms="4200")
+    assert desk.everything() == before, "the first press records nothing"
+    assert "Pays 640.00 now." in ana.page.one("p", data_armed_says=True).text
+    assert ana.page.one("button", data_arm="approve").attrs["aria-pressed"] == "true"
+    ana.press("Confirm approve", reading_ms="4200")
+    assert desk.said(task) == [("approve", None, None, None, "inbox", 4200)]
+    assert desk.row(task)[:2] == ("completed", "approved")
+    assert ana.path.startswith("/inbox/")
+    assert "You said approve: Refund 640.00 for A-881." in ana.words
+    assert f"done={task}" in ana.path
+    assert "q=A-" in ana.path, "it goes on in the same list"
+    desk.decide(other, "ana", "approve")
+
+
+def test_after_the_last_human_task_the_inbox_says_what_was_said(desk: Desk) -> None:
+    task = desk.start("to-sam", {"amount": "5"})
+    sam = desk.as_("sam")
+    sam.get(f"/inbox/{task}?view=mine&workflow=to-sam")
+    sam.press("Reject")
+    sam.press("Confirm reject")
+    assert sam.path.startswith("/inbox?view=mine")
+    assert "You said reject: Small 5." in sam.words
+    assert "Undo" not in sam.words, "there is no grace"
+
+
+def test_another_option_can_be_armed_instead_of_the_first(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="too much")
+    ana.press("Reject")
+    assert "Nothing is paid." in ana.page.one("p", data_armed_says=True).text
+    assert ana.page.one("textarea", id="note").value == "too much"
+    ana.press("Confirm reject")
+    assert desk.said(task)[0][:2] == ("reject", "too much")
+
+
+def test_not_yet_disarms_and_keeps_what_was_typed(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="hm", reason="tone", edit__amount="40.00")
+    ana.press("Not yet")
+    assert "hidden" in ana.page.one("div", data_armed=True).attrs
+    assert ana.page.one("textarea", id="note").value == "hm"
+    assert _field(ana.page, "amount").value == "40.00"
+    assert "checked" in ana.page.one("input", type="radio", value="tone").attrs
+    assert desk.said(task) == []
+
+
+def test_enter_in_a_field_presses_a_button_that_decides_nothing(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    page = ana.get(f"/inbox/{task}")
+    first = next(node for node in page.one("form", id="decide") if node.tag == "button")
+    before = desk.everything()
+    ana.press(first, edit__amount="41.00")
+    assert desk.everything() == before
+    assert _field(ana.page, "amount").value == "41.00"
+    assert "hidden" in ana.page.one("div", data_armed=True).attrs
+
+
+def test_approve_and_reject_take_equal_effort_and_none_is_chosen(desk: Desk, task: UUID) -> None:
+    page = desk.as_("ana").get(f"/inbox/{task}")
+    assert not page.find(autofocus=True)
+    assert [node.attrs["data-arm"] for node in page.find("button", data_arm=True)] == [
+        "approve",
+        "reject",
+        "request_changes",
+    ]
+    assert all(node.attrs["aria-pressed"] == "false" for node in page.find("button", data_arm=True))
+    assert page.one("input", type="hidden", name="decision").disabled
+    assert page.one("button", data_commit=True).disabled
+
+
+@pytest.mark.parametrize(
+    ("typed", "patch"),
+    [
+        ({}, None),
+        ({"edit__amount": "40.00"}, {"amount": "40.00"}),
+        ({"edit__amount": "0.10000000000000000001"}, {"amount": "0.10000000000000000001"}),
+        ({"edit__rate": "0.25", "edit__count": "7"}, {"rate": 0.25, "count": 7}),
+        ({"edit__urgent": "true", "edit__color": "green"}, {"urgent": True, "color": "green"}),
+        ({"edit__nick": "A", "edit__ship__city": "Oslo"}, {"nick": "A", "ship": {"city": "Oslo"}}),
+        ({"edit__tags": '["c"]', "edit__bonus": "5"}, {"tags": ["c"], "bonus": 5}),
+        ({"edit__rate": ""}, {"rate": None}),
+    ],
+)
+def test_only_what_was_touched_is_an_edit(desk: Desk, task: UUID, typed: dict[str, str], patch: Any) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", **typed)
+    ana.press("Confirm approve")
+    assert desk.said(task)[0][3] == patch
+    if patch:
+        assert desk.log(task)[-1].type == "gate.decided"
+        edited = desk.log(task)[-1].data["output"]
+        assert edited["reply"] == PAYLOAD["reply"]
+        assert set(edited) - set(PAYLOAD) <= {"bonus"}
+
+
+def test_the_consequence_of_an_edit_is_said_before_it_is_confirmed(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", edit__amount="40.00")
+    assert "Pays 40.00 now." in ana.page.one("p", data_armed_says=True).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "says"),
+    [
+        ({"edit__amount": "forty"}, "edit.amount", "a decimal number is needed"),
+        ({"edit__amount": ""}, "edit.amount", "a value is needed"),
+        ({"edit__count": "101"}, "edit.count", "101"),
+        ({"edit__count": "x"}, "edit.count", "a number is needed"),
+        ({"edit__tags": "[1]"}, "edit.tags", "string"),
+        ({"edit__tags": "["}, "edit.tags", "not JSON"),
+    ],
+)
+def test_a_wrong_value_is_named_at_its_field_and_all_that_was_typed_is_kept(
+    desk: Desk, task: UUID, typed: dict[str, str], field: str, says: str
+) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="my note", reason="tone", edit__ship__city="Oslo", **typed)
+    ana.press("Confirm approve", 422)
+    assert desk.said(task) == []
+    assert says in ana.page.one("p", id=f"wrong-{field}").text
+    wrong = ana.page.one(name=field)
+    assert wrong.attrs["aria-invalid"] == "true"
+    assert f"wrong-{field}" in (wrong.attrs["aria-describedby"] or "")
+    assert wrong.value == next(iter(typed.values()))
+    assert ana.page.one("textarea", id="note").value == "my note"
+    assert _field(ana.page, "ship.city").value == "Oslo"
+    assert "checked" in ana.page.one("input", type="radio", value="tone").attrs
+
+
+def test_a_note_that_is_asked_for_is_named_when_it_is_missing(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    assert "needed to reject" in ana.words
+    ana.press("Reject", edit__amount="40.00")
+    ana.press("Confirm reject", 422)
+    assert "wants a note" in ana.page.one("p", id="wrong-note").text
+    assert _field(ana.page, "amount").value == "40.00"
+    assert desk.said(task) == []
+    ana.press("Reject", note="  not  \r\n ours ")
+    ana.press("Confirm reject")
+    assert desk.said(task)[0][:4] == ("reject", "not  \n ours", None, None)
+
+
+def test_a_note_that_is_too_long_is_kept(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    note = "n" * 10_001
+    ana.press("Approve", note=note)
+    ana.press("Confirm approve", 422)
+    assert "10000" in ana.page.one("p", id="wrong-note").text
+    assert ana.page.one("textarea", id="note").value == note
+
+
+def test_the_form_of_a_gate_is_filled_in_and_kept(desk: Desk) -> None:
+    task = desk.start("form", {"amount": "5"})
+    ana = desk.as_("ana")
+    page = ana.get(f"/inbox/{task}")
+    assert "For the record" in ana.words
+    assert page.one(name="edit.ok.checked").tag == "select"
+    ana.press("Approve", edit__ok__remark="r" * 21)
+    ana.press("Confirm approve", 422)
+    assert "a value is needed" in ana.page.one("p", id="wrong-edit.ok.checked").text
+    assert ana.page.one(name="edit.ok.remark").value == "r" * 21
+    ana.press("Approve", edit__ok__checked="true")
+    ana.press("Confirm approve", 422)
+    assert ana.page.find("p", id="wrong-edit.ok.remark")
+    ana.press("Approve", edit__ok__remark="fine")
+    ana.press("Confirm approve")
+    assert desk.said(task)[0][3] == {"ok": {"checked": True, "remark": "fine"}}
+
+
+def test_a_form_is_not_demanded_of_a_refusal(desk: Desk) -> None:
+    task = desk.start("form", {"amount": "5"})
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Reject")
+    ana.press("Confirm reject")
+    assert desk.said(task)[0][:4] == ("reject", None, None, None)
+
+
+def test_a_payload_that_changed_underneath_is_shown_and_nothing_typed_is_lost(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="mine", reason="policy", edit__count="7")
+    new = PAYLOAD | {"amount": "99.00", "reply": PAYLOAD["reply"].replace("all of", "half of")}
+    desk.redraft(task, new)
+    before = desk.everything()
+    ana.press("Confirm approve", 412)
+    assert desk.everything() == before
+    notice = ana.page.one("div", id="notice")
+    assert "revision 2 now, you were looking at revision 1" in notice.text
+    assert "640.00 → became 99.00" in notice.text
+    assert [node.text for node in notice.find("del")][-1].endswith("all")
+    assert [node.text for node in notice.find("ins")][-1].endswith("half")
+    assert _controls_locked(ana.page)
+    assert ana.page.one("button", data_commit=True).disabled
+    # What was typed is there; what was not touched is the new draft's.
+    assert ana.page.one("textarea", id="note").value == "mine"
+    assert _field(ana.page, "count").value == "7"
+    assert _field(ana.page, "amount").value == "99.00"
+    ana.press("I have seen it", note="mine, still")
+    assert not _controls_locked(ana.page)
+    assert ana.page.one("textarea", id="note").value == "mine, still"
+    assert "checked" in ana.page.one("input", type="radio", value="policy").attrs
+    assert _field(ana.page, "count").value == "7"
+    assert _field(ana.page, "amount").value == "99.00"
+    ana.press("Approve")
+    assert "Pays 99.00 now." in ana.page.one("p", data_armed_says=True).text
+    ana.press("Confirm approve")
+    assert desk.said(task)[-1][:4] == ("approve", "mine, still", "policy", {"count": 7})
+
+
+@pytest.mark.parametrize("label", ["Approve", "Keep what was typed"])
+def test_any_press_on_a_page_that_is_out_of_date_locks_it(desk: Desk, task: UUID, label: str) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    desk.redraft(task, PAYLOAD | {"amount": "99.00"})
+    ana.press(label, edit__count="7")
+    assert "This changed while you looked at it." in ana.words
+    assert _controls_locked(ana.page)
+    assert _field(ana.page, "count").value == "7"
+    # And once more on the locked page.
+    ana.press("Keep what was typed")
+    assert _controls_locked(ana.page)
+    assert _field(ana.page, "count").value == "7"
+    assert _field(ana.page, "amount").value == "99.00"
+
+
+def test_what_is_acknowledged_is_the_revision_that_was_shown(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    desk.redraft(task, PAYLOAD | {"amount": "99.00"})
+    ana.press("Approve", edit__count="7")
+    desk.redraft(task, PAYLOAD | {"amount": "98.00"})
+    ana.press("I have seen it, go on with revision 2")
+    assert _controls_locked(ana.page)
+    assert "revision 3 now, you were looking at revision 2" in ana.page.one("div", id="notice").text
+    assert _field(ana.page, "amount").value == "98.00"
+    assert _field(ana.page, "count").value == "7"
+    ana.press("I have seen it, go on with revision 3")
+    ana.press("Approve")
+    ana.press("Confirm approve")
+    assert desk.said(task)[-1][3] == {"count": 7}
+
+
+def test_a_wrong_value_on_a_page_out_of_date_is_first_of_all_out_of_date(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", edit__count="x")
+    desk.redraft(task, PAYLOAD | {"amount": "99.00"})
+    ana.press("Confirm approve", 412)
+    assert _field(ana.page, "count").value == "x"
+
+
+def test_who_comes_second_is_told_who_what_and_when_and_keeps_the_note(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="I'd pay")
+    desk.decide(task, "sam", "reject", note="a fraud")
+    ana.press("Confirm approve", 409)
+    notice = ana.page.one("div", id="notice")
+    assert "sam said reject: a fraud. Outcome: rejected." in notice.text
+    assert notice.find("time")
+    assert "The note you typed I'd pay" in notice.text
+    assert not ana.page.find("button", data_arm=True)
+    assert [said[0] for said in desk.said(task)] == ["reject"]
+
+
+def test_a_run_that_was_canceled_meanwhile_says_so(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve", note="mine")
+    desk.engine.cancel(desk.run_of(task), by=desk.people["admin"], reason="a mistake")
+    ana.press("Confirm approve", 409)
+    assert "The run was canceled" in ana.words
+    assert "The note you typed mine" in ana.words
+
+
+def test_who_may_not_decide_is_refused_and_told_why(desk: Desk, task: UUID) -> None:
+    for name, says in (("admin", "is not a candidate"), ("auditor", "is not a candidate")):
+        there = desk.as_(name)
+        there.get(f"/inbox/{task}")
+        there.post(
+            f"/inbox/{task}/decide",
+            403,
+            decision="approve",
+            note="kept",
+            payload_sha256=there.page.one(name="payload_sha256").value,
+        )
+        assert says in there.words
+        assert there.page.one("textarea", id="note").value == "kept"
+    hidden = desk.as_("max")
+    hidden.get("/inbox")
+    hidden.post(f"/inbox/{task}/decide", 404, decision="approve", payload_sha256="0" * 64)
+    assert desk.said(task) == []
+
+
+def test_who_started_the_run_may_not_decide_it(desk: Desk) -> None:
+    task = desk.start("plain", {"amount": "5"}, by="ana")
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.post(f"/inbox/{task}/decide", 403, decision="approve", payload_sha256=ana.page.one(name="payload_sha256").value)
+    assert "who started the run may not decide its gates" in ana.words
+    assert desk.said(task) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"decision": "approve"}, 428),
+        ({"decision": "approve", "payload_sha256": "0" * 64}, 412),
+        ({"decision": "escalate"}, 422),
+        ({"decision": ""}, 422),
+        ({}, 422),
+    ],
+)
+def test_a_form_that_no_page_of_ours_made_decides_nothing(
+    desk: Desk, task: UUID, fields: dict[str, str], status: int
+) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    seen = (
+        {}
+        if "payload_sha256" in fields or status == 428
+        else {"payload_sha256": ana.page.one(name="payload_sha256").value}
+    )
+    ana.post(f"/inbox/{task}/decide", status, **seen, **fields)
+    assert desk.said(task) == []
+
+
+@pytest.mark.parametrize("said", ["escalate", "<b>", "a\u202eb"])
+def test_an_option_that_the_gate_does_not_have_is_not_armed(desk: Desk, task: UUID, said: str) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.post(f"/inbox/{task}/confirm", 200, decision=said)
+    assert "hidden" in ana.page.one("div", data_armed=True).attrs
+
+
+@pytest.mark.parametrize(
+    ("reading", "kept"),
+    [("12", 12), ("", None), ("-1", None), ("1e3", None), ("999999999999", 86_400_000), ("٣", None)],
+)
+def test_the_time_of_reading_is_a_number_within_bounds(desk: Desk, task: UUID, reading: str, kept: Any) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve")
+    ana.press("Confirm approve", reading_ms=reading)
+    assert desk.said(task)[0][5] == kept
+
+
+def test_while_the_grace_runs_only_the_decider_can_take_it_back(desk: Desk) -> None:
+    task = desk.start("grace", {"amount": "5"})
+    ana, sam = desk.as_("ana"), desk.as_("sam")
+    ana.get(f"/inbox/{task}?workflow=grace")
+    ana.press("Approve")
+    ana.press("Confirm approve")
+    assert "It can be taken back for" in ana.words
+    assert desk.row(task)[4] == "approve"
+    sam.get(f"/inbox/{task}")
+    assert "ana said approve. It takes effect" in sam.words
+    assert not sam.page.find("button", data_undo=True)
+    assert "It is decided; its grace runs." in sam.words
+    assert _controls_locked(sam.page)
+    sam.post(f"/inbox/{task}/withdraw", 409)
+    assert desk.row(task)[4] == "approve"
+    ana.get(f"/inbox/{task}")
+    assert "You said approve. It takes effect" in ana.words
+    ana.press("Undo")
+    assert desk.row(task)[0] == "open"
+    assert desk.row(task)[4] is None
+    assert "taken back" in ana.words
+    assert not _controls_locked(ana.page)
+
+
+def test_the_undo_of_the_notice_takes_back(desk: Desk) -> None:
+    task = desk.start("grace", {"amount": "6"})
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}?workflow=grace&q={desk.run_of(task)}")
+    ana.press("Approve")
+    ana.press("Confirm approve")
+    assert ana.path.startswith("/inbox?")
+    ana.press("Undo")
+    assert desk.row(task)[4] is None
+    assert ana.path.startswith(f"/inbox/{task}")
+
+
+def test_changes_are_asked_for_and_the_next_revision_shows_what_they_came_to(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Ask for changes", note="pay half", edit__amount="320.00")
+    ana.press("Confirm ask for changes")
+    assert desk.said(task)[0][:4] == ("request_changes", "pay half", None, None)
+    desk.work(
+        desk.run_of(task), PAYLOAD | {"reply": PAYLOAD["reply"].replace("all of", "half of"), "ship": {"city": "Oslo"}}
+    )
+    page = ana.get(f"/inbox/{task}")
+    assert "revision 2" in ana.words
+    assert "What changed Revision 2 a new draft" in ana.words
+    article = next(node for node in page.find("article") if node.text.startswith("What changed"))
+    assert [node.text for node in article.find("del")] == ["Rome", "removed: all"]
+    assert [node.text for node in article.find("ins")] == ["Oslo", "added: half"]
+    marked = [node.text for node in page.find("div", class_="changed small")]
+    assert len(marked) == 2
+    assert "ship.city" in marked[0]
+    assert "ana said request changes on revision 1" in ana.words
+    assert not _controls_locked(page), "the one who asked for changes may decide on what came"
+
+
+def test_an_edit_at_a_gate_of_two_is_a_revision_for_the_other(desk: Desk) -> None:
+    task = desk.start("pair", {"amount": "5", "plain": "same"})
+    ana, sam = desk.as_("ana"), desk.as_("sam")
+    sam.get(f"/inbox/{task}")
+    sam.press("Approve")
+    ana.get(f"/inbox/{task}")
+    assert "0 of 2 approvals" in ana.words
+    ana.press("Approve", edit__amount="4")
+    ana.press("Confirm approve")
+    assert desk.row(task)[2] == 2
+    sam.press("Confirm approve", 412)
+    assert "5 → became 4" in sam.page.one("div", id="notice").text
+    sam.press("I have seen it")
+    assert "Revision 2 ana" in sam.words
+    sam.press("Approve")
+    sam.press("Confirm approve")
+    assert desk.row(task)[:2] == ("completed", "approved")
+
+
+def test_who_has_approved_waits_for_the_other(desk: Desk) -> None:
+    task = desk.start("pair", {"amount": "7"})
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.press("Approve")
+    ana.press("Confirm approve")
+    ana.get(f"/inbox/{task}")
+    assert "1 of 2 approvals" in ana.words
+    assert "You have decided on this revision. Another candidate has to decide now." in ana.words
+    assert _controls_locked(ana.page)
+
+
+def test_a_blind_gate_keeps_what_others_said_until_it_is_decided(desk: Desk) -> None:
+    task = desk.start("blind", {"amount": "5"})
+    desk.decide(task, "ana", "approve", note="looks-fine-to-me")
+    sam = desk.as_("sam")
+    sam.get(f"/inbox/{task}")
+    assert "what others said is shown afterwards" in sam.words
+    assert "looks-fine-to-me" not in sam.words
+    assert "ana" not in sam.page.one("section", class_="evidence").text
+    assert "0 of 2 approvals" in sam.words
+    assert "looks-fine-to-me" not in sam.get(f"/inbox/{task}/notice").text
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    assert "looks-fine-to-me" in ana.words
+    sam.get(f"/inbox/{task}")
+    sam.press("Approve")
+    sam.press("Confirm approve")
+    sam.get(f"/inbox/{task}")
+    assert "looks-fine-to-me" in sam.words
+
+
+def test_a_late_review_leaves_the_run_where_it_is(desk: Desk) -> None:
+    task = desk.start("beside", PAYLOAD)
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    assert "reviewed after the fact: the run has gone on" in ana.words
+    assert "Closes this review." in ana.button("Approve").text
+    assert "Starts undo." in ana.button("Reject").text
+    ana.press("Reject")
+    ana.press("Confirm reject")
+    assert desk.row(task)[:2] == ("completed", "rejected")
+    ((children,),) = desk.sql("SELECT count(*) FROM runs WHERE labels->>'compensates' = %s", str(desk.run_of(task)))
+    assert children == 1
+
+
+def test_claiming_keeping_releasing_assigning_and_commenting(desk: Desk, task: UUID) -> None:
+    ana, sam = desk.as_("ana"), desk.as_("sam")
+    ana.get(f"/inbox/{task}?workflow=refund")
+    ana.press("Claim")
+    assert desk.row(task)[3] == "ana"
+    assert "claimed by you" in ana.words
+    assert "workflow=refund" in ana.path
+    assert ana.page.one(data_keep=True).attrs["data-keep"] == f"/inbox/{task}/keep"
+    ((first,),) = desk.sql("SELECT claim_expires_at FROM human_tasks WHERE id = %s", task)
+    ana.get(f"/inbox/{task}")
+    response = ana.send("POST", f"/inbox/{task}/keep", data={"csrf": ana.csrf})
+    assert response.status_code == 204
+    ((second,),) = desk.sql("SELECT claim_expires_at FROM human_tasks WHERE id = %s", task)
+    assert second > first
+    sam.get(f"/inbox/{task}")
+    assert "ana is on it" in sam.words
+    assert sam.send("POST", f"/inbox/{task}/keep", data={"csrf": sam.csrf}).status_code == 409
+    sam.press("Claim", 409)
+    assert "ana has claimed this human task" in sam.words
+    sam.post(f"/inbox/{task}/release", 409)
+    assert desk.row(task)[3] == "ana"
+    ana.get(f"/inbox/{task}")
+    assert [node.text for node in ana.page.one("select", id="assignee").find("option")][1:] == ["sam"]
+    ana.press("Assign", assignee="sam")
+    assert desk.row(task)[3] == "sam"
+    sam.get(f"/inbox/{task}")
+    sam.press("Release")
+    assert desk.row(task)[3] is None
+    sam.press("Add comment", text=" Look at\r\nthis ")
+    assert "Look at this" in sam.words
+    assert [event.data["text"] for event in desk.log(task) if event.type == "human_task.commented"] == ["Look at\nthis"]
+    sam.press("Add comment", 422, text="x" * 4_001)
+    assert sam.page.one("textarea", id="comment").value == "x" * 4_001
+
+
+@pytest.mark.parametrize("name", ["", "max", "portal", "robot", "nobody-at-all"])
+def test_nobody_is_assigned_who_may_not_decide(desk: Desk, task: UUID, name: str) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    ana.post(f"/inbox/{task}/assign", 422, assignee=name)
+    assert desk.row(task)[3] is None
+
+
+def test_forms_lead_back_to_pages_of_ours_alone(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    token = ana.csrf
+    for back in (
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+    ):
+        response = ana.send("POST", f"/inbox/{task}/claim", data={"csrf": token, "back": back})
+        assert response.headers["Location"] == f"/inbox/{task}?view=team"
+
+
+def test_at_most_the_first_press_of_two_at_once_is_recorded(desk: Desk, task: UUID) -> None:
+    first, second = desk.as_("ana"), desk.as_("ana")
+    for each in (first, second):
+        each.get(f"/inbox/{task}")
+        each.press("Approve")
+    first.press("Confirm approve")
+    second.press("Confirm approve")
+    assert len(desk.said(task)) == 1
