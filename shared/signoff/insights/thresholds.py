@@ -24,7 +24,6 @@ _FLIPPED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NUMBER = re.compile(r"-?\s*(0[xX][0-9a-fA-F]+|(?:\d+\.\d+|\.\d+|\d+)(?:[eE][+-]?\d+)?)([uU]?)")
 _DOUBLE = re.compile(r"double\s*\((.*)\)\s*", re.DOTALL)
 _EDGES = frozenset({"||", "&&", "?", ":", "!"})
-_RELATIONS = frozenset({"==", "!=", "in"})
 
 
 class NoThreshold(Exception):  # an answer for the reader, not an error in the program
@@ -134,23 +133,18 @@ def _comparisons(source: str, score: str) -> list[Threshold]:
 
 
 def _operand(found: tuple[Token, ...], at: int, step: int) -> tuple[int, int] | None:
-    """Where the operand beside the comparison starts and ends; None where a second relation is chained to it."""
+    """Where the operand beside the comparison starts and ends; None where there is nothing."""
     depth, last, cursor = found[at].depth, at, at + step
     while 0 <= cursor < len(found):
         token = found[cursor]
-        if token.depth < depth:
+        if token.depth < depth or (token.depth == depth and token.kind == "op" and token.text in _EDGES):
             break
-        if token.depth == depth:
-            if token.text in _EDGES and token.kind == "op":
-                break
-            if token.text in _RELATIONS or (token.kind == "op" and token.text in (*_FLIPPED, ",")):
-                return None
         last = cursor
         cursor += step
     if last == at:
         return None
-    ends = sorted((at + step, last))
-    return found[ends[0]].start, found[ends[1]].end
+    first, final = sorted((at + step, last))
+    return found[first].start, found[final].end
 
 
 def _in_plain_brackets(found: tuple[Token, ...], at: int) -> bool:

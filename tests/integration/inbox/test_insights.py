@@ -21,10 +21,11 @@ from signoff.identity import Principal
 from signoff.insights.intervals import Share
 from signoff.model import SYSTEM
 from signoff.settings import Settings
-from signoff.store.database import Database
+from signoff.store.database import Cursor, Database
 from signoff.store.identity import create_principal
 from signoff.store.queries_insights import Bounds, Period, decided_at
 from signoff.store.sessions import start_session
+from signoff.store.versions import VersionCache
 from signoff_api.app import create_app
 
 REFUND = """
@@ -48,6 +49,7 @@ steps:
     due: 1h
     on_timeout: reject
     on_escalate: fail
+    {more}
 """
 CONDITION = "amount > 100.0 || confidence < 0.85"
 PEOPLE = {
@@ -101,8 +103,8 @@ class Site:
     def whatif(self, threshold: str, **query: str) -> dict[str, str]:
         return {row["measure"]: row["value"] for row in self.table("whatif", threshold=threshold, **query)}
 
-    def register(self, name: str, condition: str = CONDITION, sample: float = 0.5) -> None:
-        document = REFUND.format(name=name, condition=condition, sample=sample)
+    def register(self, name: str, condition: str = CONDITION, sample: float = 0.5, more: str = "") -> None:
+        document = REFUND.format(name=name, condition=condition, sample=sample, more=more)
         self.engine.register(compile_document(parse_yaml(document)).graph, by=SYSTEM)
 
     def start(self, workflow: str, confidence: float, amount: float = 5) -> UUID | None:
@@ -244,6 +246,19 @@ class TestWhatIsCounted:
         (run,) = site.sql("SELECT id FROM runs")[0]
         site.engine.cancel(run, reason="enough", by=site.people["admin"])
         assert {row["count"] for row in site.table("shares")} == {"0"}
+        assert site.whatif("0.6")["runs_replayed"] == "0"
+
+    def test_what_was_taken_back_was_not_said(self, site: Site) -> None:
+        site.register("refund", more="grace: 10s")
+        task = site.start("refund", 0.5)
+        assert task is not None
+        site.decide(task, "approve", patch={"amount": 4.0})
+        site.engine.withdraw(task, by=site.people["ana"])
+        site.decide(task, "approve")
+        site.later(60)
+        site.engine.sweep()
+        assert site.table("shares")[0]["count"] == "1"
+        assert site.table("edits") == []
 
 
 def _tile(page: str, name: str) -> str:
@@ -427,10 +442,10 @@ class TestThePage:
 
 
 class TestBounds:
-    def decided(self, site: Site, **bounds: int) -> Any:
+    def decided(self, site: Site, *, versions: VersionCache | None = None, **bounds: int) -> Any:
         return decided_at(
             site.engine.database,
-            site.engine.core.versions,
+            versions or site.engine.core.versions,
             workflow="refund",
             gate="approve",
             period=Period(days=30),
@@ -453,3 +468,37 @@ class TestBounds:
         found = self.decided(busy, cases=20)
         assert len(found.reviewed) == sum(task.completed_at > found.since for task in everything.reviewed)
         assert len(found.passed) == sum(each.at > found.since for each in everything.passed)
+
+    def test_all_of_it_is_of_one_moment(self, site: Site) -> None:
+        site.register("refund")
+        task = site.start("refund", 0.5)
+        assert task is not None
+        site.later(2 * 3_600)
+
+        class Meanwhile(VersionCache):
+            """Somebody decides right after the first statement."""
+
+            def latest(self, cursor: Cursor, workflow: str) -> int:
+                found = super().latest(cursor, workflow)
+                site.decide(task, "approve")
+                return found
+
+        found = self.decided(site, versions=Meanwhile())
+        assert (found.overdue, len(found.reviewed)) == (1, 0)
+        found = self.decided(site)
+        assert (found.overdue, len(found.reviewed)) == (0, 1)
+
+    def test_many_passes_cut_what_people_decided_before_them(self, site: Site) -> None:
+        site.register("refund", sample=0)
+        early, late = site.start("refund", 0.5), None
+        assert early is not None
+        site.decide(early, "approve")
+        for n in range(5):
+            site.start("refund", 0.9)
+            if n == 3:
+                late = site.start("refund", 0.5)
+                assert late is not None
+                site.decide(late, "approve")
+        found = self.decided(site, cases=3)
+        assert found.capped
+        assert ([task.id for task in found.reviewed], len(found.passed)) == ([late], 3)
