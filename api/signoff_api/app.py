@@ -15,6 +15,7 @@ from signoff.settings import Settings
 from signoff.store.queries_counts import count
 from signoff_api import audit, decisions, docs, health, human_tasks, metrics, problems, runs, workflows
 from signoff_api.context import Wiring, wire
+from signoff_api.inbox.blueprint import install as install_inbox
 from signoff_api.metrics import Metrics
 from signoff_api.openapi import describe
 from signoff_api.probes import Probe
@@ -66,6 +67,7 @@ def create_app(engine: Engine, settings: Settings) -> Flask:
     wire(app, wiring)
     problems.install(app)
     mount(app, FEATURES)
+    install_inbox(app)
     app.before_request(_begin)
     app.after_request(partial(_finish, wiring.metrics))
     return app
@@ -87,11 +89,11 @@ def _finish(counted: Metrics, response: Response) -> Response:
     seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule is not None else "none"
     counted.observe(method=request.method, route=route, status=response.status_code, seconds=seconds)
-    # Neither the query nor a header: those may hold what is nobody's business.
+    # Neither the query nor a header nor the token of a sign-in link: those are nobody's business.
     _log.info(
         "request",
         method=request.method,
-        path=request.path[:200],
+        path=route if "token" in (request.view_args or {}) else request.path[:200],
         status=response.status_code,
         ms=round(seconds * 1000, 2),
         by=g.get("principal"),

@@ -108,7 +108,6 @@ def test_a_method_that_is_not_there_is_told_which_are(api: Api, method: str, pat
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/v1",
         "/api/v2/runs",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -17,9 +18,19 @@ from signoff.engine import build_engine
 from signoff.settings import Settings
 from signoff_api import problems
 from signoff_api.app import FEATURES, create_app
+from signoff_api.inbox.blueprint import FEATURES as PAGES
 from signoff_api.openapi import describe
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/style.css"}
+PUBLIC_PAGES = {
+    ("GET", "/"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/sign-in/{token}"),
+    ("POST", "/sign-in/{token}"),
+    ("GET", "/assets/{name}"),
+    ("GET", "/assets/vendor/{name}"),
+}
 PROMISED = """
 GET /workflows | GET /workflows/{name} | GET /workflows/{name}/versions/{number} | PUT /workflows/{name}
 POST /runs | GET /runs | GET /runs/{id} | GET /runs/{id}/events | POST /runs/{id}/cancel | POST /runs/{id}/retry
@@ -47,13 +58,45 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield method.upper(), path, operation
 
 
-def test_every_route_is_described_and_nothing_else(app: Flask, document: dict[str, Any]) -> None:
-    routed = {
+def _routes(app: Flask, *, pages: bool) -> set[tuple[str, str]]:
+    """Verbs and paths of the pages, or of all else: the pages are for people and no operations of the API."""
+    return {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD"}
+        if rule.endpoint.startswith("inbox.") == pages
     }
-    assert routed == {(method, path) for method, path, _ in _operations(document)}
+
+
+def test_every_route_is_described_and_nothing_else(app: Flask, document: dict[str, Any]) -> None:
+    assert _routes(app, pages=False) == {(method, path) for method, path, _ in _operations(document)}
+
+
+def test_every_page_demands_a_session_but_those_that_lead_to_one(app: Flask) -> None:
+    pages = _routes(app, pages=True)
+    assert PUBLIC_PAGES < pages
+    assert pages == {(page.method, page.path) for feature in PAGES for page in feature.declared}
+    assert PUBLIC_PAGES == {(page.method, page.path) for feature in PAGES for page in feature.declared if page.public}
+    assert {method for method, _ in pages} == {"GET", "POST"}
+    for method, path in pages - PUBLIC_PAGES:
+        place = re.sub(r"\{\w+\}", "01a20304-6249-76bb-8d5a-b8ac3b7d68a5", path)
+        for cookie in (None, "x", "A" * 44):
+            client = app.test_client()
+            if cookie is not None:
+                client.set_cookie("signoff_session", cookie)
+            response = client.open(f"{place}?x=1", method=method, data=b"x=1")
+            if method == "POST":
+                assert response.status_code == 401, path
+                continue
+            assert response.status_code == 303, path
+            assert response.headers["Location"] == "/sign-in?next=" + quote(f"{place}?x=1", safe="")
+            # A piece of a page can't be replaced by the form; the whole page goes there.
+            piece = client.get(place, headers={"HX-Request": "true"})
+            assert (piece.status_code, piece.headers["HX-Redirect"]) == (401, "/sign-in")
+
+
+def test_no_page_and_no_operation_share_a_path(app: Flask) -> None:
+    assert not {path for _, path in _routes(app, pages=True)} & {path for _, path in _routes(app, pages=False)}
 
 
 def test_every_promised_operation_is_there(document: dict[str, Any]) -> None:
