@@ -74,9 +74,9 @@ def test_every_route_is_described_and_nothing_else(app: Flask, document: dict[st
 
 def test_every_page_demands_a_session_but_those_that_lead_to_one(app: Flask) -> None:
     pages = _routes(app, pages=True)
-    assert PUBLIC_PAGES < pages
+    assert pages > PUBLIC_PAGES
     assert pages == {(page.method, page.path) for feature in PAGES for page in feature.declared}
-    assert PUBLIC_PAGES == {(page.method, page.path) for feature in PAGES for page in feature.declared if page.public}
+    assert {(page.method, page.path) for feature in PAGES for page in feature.declared if page.public} == PUBLIC_PAGES
     assert {method for method, _ in pages} == {"GET", "POST"}
     for method, path in pages - PUBLIC_PAGES:
         place = re.sub(r"\{\w+\}", "01a20304-6249-76bb-8d5a-b8ac3b7d68a5", path)
