@@ -22,7 +22,7 @@ Fill: TypeAlias = Literal["people", "policy", "timeout"]
 _GUTTER = 11.0
 """Per cent of the width that the scale at the left takes."""
 _TOP, _BOTTOM = 14, 250
-_NAMED = 16
+_NAMED = 28
 """Per cent of the width from which on a part of a stacked bar has room for its name."""
 _MAX_NAME = 48
 
