@@ -122,6 +122,7 @@ def test_a_long_list_is_paged_and_its_filters_stay(site: Site) -> None:
     made = [str(site.start("blind", {"amount": at}, batch="paged")) for at in range(65)]
     browser, seen, path = site.as_("admin"), [], "/runs?label=batch:paged"
     while path:
+        assert len(seen) < 1_000, "the pages lead in a circle"
         page = browser.get(path)
         seen += ids(page)
         following = re.search(r'href="(/runs\?[^"]*cursor=[^"]*)"', page)
@@ -233,6 +234,7 @@ def test_a_long_timeline_is_paged_and_every_event_is_on_one_page(site: Site) -> 
         site.engine.comment(site.task(run_id), text=f"comment {at}", by=site.people["ana"])
     browser, seen, path = site.as_("ana"), [], f"/runs/{run_id}"
     while path:
+        assert len(seen) < 1_000, "the pages lead in a circle"
         page = browser.get(path)
         seen += [int(seq) for seq in re.findall(r'id="event-(\d+)"', page)]
         following = re.search(rf'href="(/runs/{run_id}\?after=\d+)"', page)
