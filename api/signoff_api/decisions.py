@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 
 from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
+from signoff.store.database import Cursor
 from signoff.store.queries_human_tasks import get_decisions, get_human_task
 from signoff.store.queries_runs import get_run
 from signoff_api import answer_models, problems, request_models
@@ -38,8 +40,17 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
     """
     said = DecisionRequest(**body.model_dump(), revision=read_revision(request), surface="api")
     key = read_idempotency_key(request, body.model_dump(mode="json"))
-    decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key)
-    return _shown(context, decided)
+    found: dict[str, Any] = {}
+
+    def look(cursor: Cursor, decided: Decided) -> None:
+        found.update(_shown(context, cursor, decided))
+
+    # Read in the transaction that decides: `run` is what the decision made of it, and not what a worker has since.
+    decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key, look=look)
+    headers = {"ETag": etag(found["human_task"]["revision"])}
+    if decided.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return answer(found, 200 if decided.replayed else 201, headers)
 
 
 @routes.route(
@@ -60,19 +71,14 @@ def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Respo
     return answer({"bulk_id": str(outcome.bulk_id), "items": results})
 
 
-def _shown(context: Context, decided: Decided) -> Response:
-    with context.engine.database.autocommit() as cursor:
-        task = get_human_task(cursor, context.engine.core.versions, decided.human_task_id, detail=False)
-        run, _ = get_run(cursor, decided.run_id)
-    found = {
+def _shown(context: Context, cursor: Cursor, decided: Decided) -> dict[str, Any]:
+    task = get_human_task(cursor, context.engine.core.versions, decided.human_task_id, detail=False)
+    run, _ = get_run(cursor, decided.run_id)
+    return {
         "decision": next(said for said in task.decisions if said.id == decided.decision_id).to_json(),
         "human_task": in_brief(task.for_viewer(context.principal).to_json()),
         "run": run.to_json(),
     }
-    headers = {"ETag": etag(task.row.revision)}
-    if decided.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return answer(found, 200 if decided.replayed else 201, headers)
 
 
 def _bulk_result(result: BulkResult, made: dict[UUID, dict[str, object]]) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 
 from signoff.authorization import Action, authorize
 from signoff.errors import FieldError, InvalidInput
+from signoff.store.database import Cursor
 from signoff.store.queries_human_task_views import withheld_from
 from signoff.store.queries_human_tasks import human_tasks_of_run
 from signoff.store.queries_runs import RunFilter, get_run, list_events, list_runs, run_facts
@@ -34,6 +36,7 @@ _RUN = Answer(description="The run.", model=answer_models.Run)
 )
 def start_run(context: Context, body: request_models.StartRun) -> Response:
     """Start a run."""
+    seen = _Seen()
     started = context.engine.start(
         workflow=body.workflow,
         input=body.input,
@@ -41,11 +44,12 @@ def start_run(context: Context, body: request_models.StartRun) -> Response:
         version=body.version,
         labels=body.labels,
         idempotency=read_idempotency_key(request, body.model_dump(mode="json")),
+        look=seen.look,
     )
     headers = {"Location": f"/api/v1/runs/{started.run_id}"}
     if started.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _shown(context, started.run_id, 201, headers)
+    return answer(seen.run, 201, headers)
 
 
 @routes.route(
@@ -94,21 +98,26 @@ def read_events(context: Context, run_id: UUID, query: request_models.EventListQ
 @routes.route("POST", "/runs/{run_id}/cancel", answers={200: _RUN}, problems=(403, 404, 409))
 def cancel_run(context: Context, run_id: UUID, body: request_models.CancelRun) -> Response:
     """Cancel a run and its open human tasks."""
-    context.engine.cancel(run_id, reason=body.reason, by=context.principal)
-    return _shown(context, run_id)
+    seen = _Seen()
+    context.engine.cancel(run_id, reason=body.reason, by=context.principal, look=seen.look)
+    return answer(seen.run)
 
 
 @routes.route("POST", "/runs/{run_id}/retry", answers={200: _RUN}, problems=(403, 404, 409), body_optional=True)
 def retry_run(context: Context, run_id: UUID, body: request_models.RetryRun) -> Response:
     """Let a failed run go on, from the failed step or an earlier one."""
-    context.engine.retry(run_id, from_step=body.from_step, by=context.principal)
-    return _shown(context, run_id)
+    seen = _Seen()
+    context.engine.retry(run_id, from_step=body.from_step, by=context.principal, look=seen.look)
+    return answer(seen.run)
 
 
-def _shown(context: Context, run_id: UUID, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    with context.engine.database.autocommit() as cursor:
-        run, _ = get_run(cursor, run_id)
-    return answer(run.to_json(), status, headers)
+class _Seen:
+    """The run as an operation left it, read in its transaction: a worker may have it a moment later."""
+
+    run: dict[str, Any]
+
+    def look(self, cursor: Cursor, run_id: UUID) -> None:
+        self.run = get_run(cursor, run_id)[0].to_json()
 
 
 def _labels(given: list[str]) -> dict[str, str]:

@@ -109,11 +109,8 @@ class TestFailing:
         assert failed["current_node"] == "broken"
         Path(value["folder"], "mended").touch()
 
-        retried = requester.post(f"/runs/{run['id']}/retry").ok()
-
-        # A worker may be quicker than the answer, which says what the run is by now.
-        assert retried["status"] in ("queued", "running", "completed")
-        assert retried["error"] is None
+        # Whatever a worker has made of it by now, the answer says what the retry did.
+        assert requester.post(f"/runs/{run['id']}/retry").ok()["status"] == "queued"
 
         assert requester.until(run, "completed")["output"] == value
         assert admin.types(run)[-3:] == ["run.retried", "step.completed", "run.completed"]

@@ -6,7 +6,7 @@ that does what they ask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from signoff.broker import BrokerPublisher, Publisher
@@ -25,7 +25,7 @@ from signoff.identity import Principal
 from signoff.ids import new_id
 from signoff.model import Actor, Event, RunStatus
 from signoff.settings import Settings
-from signoff.store.database import Database
+from signoff.store.database import Cursor, Database
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.versions import Registered, VersionCache
 from signoff.transitions.decisions import DecisionRequest
@@ -65,8 +65,9 @@ class Engine:
         version: int | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency: IdempotencyKey | None = None,
+        look: runs.Look | None = None,
     ) -> Started:
-        """Start a run of the newest version, or of `version`.
+        """Start a run of the newest version, or of `version`; `look` reads what it is before any worker has come by.
 
         Raises Forbidden, NotFound, InvalidInput (with the path of each bad field) or TooLarge.
         """
@@ -78,15 +79,18 @@ class Engine:
             version=version,
             labels=labels or {},
             idempotency=idempotency,
+            look=look,
         )
 
-    def cancel(self, run_id: UUID, *, reason: str, by: Principal) -> None:
+    def cancel(self, run_id: UUID, *, reason: str, by: Principal, look: runs.Look | None = None) -> None:
         """Cancel a run and its open human tasks. Raises Conflict when it has finished."""
-        runs.cancel(self.core, run_id, reason=reason, by=by)
+        runs.cancel(self.core, run_id, reason=reason, by=by, look=look)
 
-    def retry(self, run_id: UUID, *, from_step: str | None = None, by: Principal) -> None:
+    def retry(
+        self, run_id: UUID, *, from_step: str | None = None, by: Principal, look: runs.Look | None = None
+    ) -> None:
         """Let a failed run go on from the failed step, or an earlier one. Raises Conflict when it has not failed."""
-        runs.retry(self.core, run_id, from_step=from_step, by=by)
+        runs.retry(self.core, run_id, from_step=from_step, by=by, look=look)
 
     def claim(self, human_task_id: UUID, *, by: Principal) -> None:
         """Take a human task for oneself, for a while; once more, and it lasts longer.
@@ -118,12 +122,15 @@ class Engine:
         *,
         by: Principal,
         idempotency: IdempotencyKey | None = None,
+        look: Callable[[Cursor, Decided], None] | None = None,
     ) -> Decided:
         """Record one person's decision; where that satisfies the gate, the run goes on.
 
+        `look` reads what became of it before the run goes on.
+
         Raises NotFound, Forbidden, PreconditionRequired, Conflict, StaleView, InvalidInput, in this order.
         """
-        return human_tasks.decide(self.core, human_task_id, request, by=by, idempotency=idempotency)
+        return human_tasks.decide(self.core, human_task_id, request, by=by, idempotency=idempotency, look=look)
 
     def withdraw(self, human_task_id: UUID, *, by: Principal) -> None:
         """Take back one's own decision while it is in grace. Raises Conflict when it is too late."""

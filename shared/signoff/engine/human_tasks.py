@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -112,10 +112,13 @@ def decide(
     *,
     by: Principal,
     idempotency: IdempotencyKey | None = None,
+    look: Callable[[Cursor, Decided], None] | None = None,
 ) -> Decided:
     _check_words(request)
     with core.database.transaction() as cursor:
         messages, decided = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
+        if look is not None:
+            look(cursor, decided)
     core.send(messages)
     return decided
 

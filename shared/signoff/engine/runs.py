@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import UUID
 
 from signoff.authorization import Action, RunFacts, authorize
@@ -16,6 +17,7 @@ from signoff.identity import Principal
 from signoff.model import Actor, Candidates
 from signoff.store import idempotency as keys
 from signoff.store import versions
+from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.leases import database_now
 from signoff.store.runs import load_events
@@ -26,6 +28,9 @@ MAX_LABELS = 32
 MAX_LABEL_KEY = 64
 MAX_LABEL_VALUE = 256
 MAX_REASON = 2_000
+
+Look: TypeAlias = Callable[[Cursor, UUID], None]
+"""Reads what an operation has made of a run, in its transaction: no worker has come by yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ def start(
     version: int | None,
     labels: Mapping[str, str],
     idempotency: IdempotencyKey | None,
+    look: Look | None = None,
 ) -> Started:
     authorize(requester, Action.START_RUN)
     _check_labels(labels)
@@ -58,7 +64,9 @@ def start(
         if idempotency is not None:
             earlier = keys.begin(cursor, str(requester.id), idempotency, keep_hours=core.settings.idempotency_hours)
             if earlier is not None:
-                return Started(run_id=UUID(earlier["run_id"]), replayed=True)
+                started = Started(run_id=UUID(earlier["run_id"]), replayed=True)
+                _let_look(look, cursor, started.run_id)
+                return started
         number = version if version is not None else core.versions.latest(cursor, workflow)
         graph = core.versions.graph(cursor, workflow, number)
         errors = validate(graph.input_schema, value)
@@ -82,11 +90,12 @@ def start(
         messages = core.insert(cursor, fold)
         if idempotency is not None:
             keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})
+        _let_look(look, cursor, run_id)
     core.send(messages)
     return Started(run_id=run_id, replayed=False)
 
 
-def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal) -> None:
+def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal, look: Look | None = None) -> None:
     if not reason.strip() or not is_storable(reason, MAX_REASON):
         raise InvalidInput(errors=[FieldError(path="/reason", message=f"say why in 1 to {MAX_REASON} characters")])
     with core.database.transaction() as cursor:
@@ -94,9 +103,10 @@ def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal) -> None:
         authorize(by, Action.CANCEL_RUN, run_facts(locked))
         runs.cancel(locked.fold, reason=reason, actor=by.actor)
         core.save(cursor, locked, core.lease_after(locked))
+        _let_look(look, cursor, run_id)
 
 
-def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal) -> None:
+def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal, look: Look | None = None) -> None:
     messages: list[Message] = []
     with core.database.transaction() as cursor:
         locked = found(core.lock(cursor, run_id))
@@ -104,6 +114,7 @@ def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal) -> 
         history = [stored.event for stored in load_events(cursor, run_id)]
         runs.retry(locked.fold, from_step=from_step, history=history, actor=by.actor, new_id=core.new_id)
         messages = core.save(cursor, locked, core.lease_after(locked))
+        _let_look(look, cursor, run_id)
     core.send(messages)
 
 
@@ -113,6 +124,11 @@ def run_facts(locked: Locked) -> RunFacts:
     for task in locked.row.state.human_tasks.values():
         candidates = candidates.with_(task.candidates)
     return RunFacts(requester_id=locked.row.state.requester.id, candidates=candidates)
+
+
+def _let_look(look: Look | None, cursor: Cursor, run_id: UUID) -> None:
+    if look is not None:
+        look(cursor, run_id)
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:
