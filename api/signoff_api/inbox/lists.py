@@ -23,6 +23,7 @@ from signoff.store.queries_human_tasks import (
     get_human_task,
     list_human_tasks,
 )
+from signoff_api.inbox.live import cursor_now
 from signoff_api.inbox.pages import Pages, Visit, is_fragment, render
 
 PAGE = 50
@@ -100,6 +101,7 @@ def show_inbox(visit: Visit) -> Response:
     authorize(visit.principal, Action.LIST_HUMAN_TASKS)
     query = read_list_query(request.args)
     now = datetime.now(UTC)
+    since = cursor_now(visit)
     page = list_human_tasks(
         visit.engine.database,
         visit.engine.core.versions,
@@ -124,6 +126,7 @@ def show_inbox(visit: Visit) -> Response:
         done=done_notice(visit, request.args.get("done")),
         sorts=SORTS,
         max_bulk=visit.settings.max_bulk,
+        live_since=since,
         now=now,
     )
 

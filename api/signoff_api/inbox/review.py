@@ -24,6 +24,7 @@ from signoff_api.answers import to_bytes
 from signoff_api.inbox import review_view
 from signoff_api.inbox.differences import differences
 from signoff_api.inbox.lists import ListQuery, done_notice, read_list_query
+from signoff_api.inbox.live import cursor_now
 from signoff_api.inbox.pages import Pages, Visit, render
 from signoff_api.inbox.review_view import REASONS, Typed
 from signoff_api.inbox.run_path import Path
@@ -45,6 +46,7 @@ class Loaded:
     path: Path
     shown: tuple[Revision, ...]
     people: tuple[str, ...]
+    since: str
 
 
 @pages.route("GET", "/inbox/{human_task_id}", key="inbox")
@@ -73,6 +75,7 @@ def read_payload(visit: Visit, human_task_id: UUID) -> Response:
 
 def load(visit: Visit, human_task_id: UUID) -> Loaded:
     """The human task with its surroundings. Raises NotFound where this person may not see it."""
+    since = cursor_now(visit)
     view = _authorized(visit, human_task_id)
     with visit.engine.database.autocommit() as cursor:
         run, _ = get_run(cursor, view.row.run_id)
@@ -92,6 +95,7 @@ def load(visit: Visit, human_task_id: UUID) -> Loaded:
         path=path,
         shown=revisions(view.graph, run.id, history, human_task_id),
         people=tuple(named),
+        since=since,
     )
 
 
@@ -149,6 +153,7 @@ def review_page(
         place=_place(ids, row.id, query),
         done=done_notice(visit, request.args.get("done")),
         due_seconds=(row.due_at - now).total_seconds() if row.due_at else None,
+        live_since=loaded.since,
         now=now,
         **notice,
     )

@@ -248,7 +248,7 @@
 
   // --- Live: a stream of ids; polling when there is none.
 
-  const live = { cursor: null, soon: 0 };
+  const live = { cursor: document.body.dataset.since || null, soon: 0 };
   const changed = (ids) => {
     const open = review();
     if (open) {
@@ -289,9 +289,10 @@
   const listen = () => {
     if (!document.body.dataset.live || !(document.body.dataset.scope === "inbox" || review())) return;
     if (!window.EventSource) { poll(); return; }
-    const source = new EventSource(document.body.dataset.live);
+    const source = new EventSource(document.body.dataset.live + (live.cursor ? "?since=" + encodeURIComponent(live.cursor) : ""));
     source.addEventListener("changed", (event) => changed(JSON.parse(event.data).ids));
     source.addEventListener("refetch", () => changed(null));
+    ["ready", "changed", "refetch"].forEach((kind) => source.addEventListener(kind, (event) => { live.cursor = event.lastEventId || live.cursor; }));
     source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) poll(); });
     window.addEventListener("pagehide", () => source.close());
   };
