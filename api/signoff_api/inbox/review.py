@@ -116,7 +116,7 @@ def review_page(
     row = view.row
     notice = _notice(visit, loaded, typed)
     since = notice["since"]
-    latest = review_view.changes(loaded.shown)
+    latest = review_view.changes(view, loaded.shown)
     refusal = review_view.refusal(view, visit.principal, now)
     ids = list_human_task_ids(
         visit.engine.database, visit.principal, query.filter(visit.principal, now), limit=NEIGHBOURS

@@ -210,13 +210,14 @@ def evidence(view: HumanTaskView) -> list[tuple[str, Json]]:
     return found
 
 
-def changes(shown: Sequence[Revision]) -> list[Change]:
-    """What each revision changed, newest first."""
+def changes(view: HumanTaskView, shown: Sequence[Revision]) -> list[Change]:
+    """What each revision changed, newest first. Who edited at a blind gate is told with what they said, not before."""
+    known = {said.by["id"]: said.by["name"] for said in view.decisions}
     found = [
         Change(
             number=after.number,
             at=after.at,
-            by="a new draft" if after.by.type == "system" else after.by.name,
+            by="a new draft" if after.by.type == "system" else known.get(after.by.id, "a reviewer"),
             fields=tuple(differences(before.payload, after.payload)),
         )
         for before, after in pairwise(shown)

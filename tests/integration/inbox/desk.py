@@ -229,7 +229,9 @@ class Browser:
         assert method == "POST"
         values = {name.replace("__", "."): value for name, value in typed.items()}
         for name in values:
-            assert any(name == each for each, _ in fields) or name in ("reason", "item"), f"there is no field {name!r}"
+            assert any(name == each for each, _ in fields) or name in ("reason", "acknowledged"), (
+                f"there is no field {name!r}"
+            )
         data: dict[str, list[str]] = {}
         for name, value in fields:
             if name not in values:

@@ -275,6 +275,8 @@ def test_any_press_on_a_page_that_is_out_of_date_locks_it(desk: Desk, task: UUID
     desk.redraft(task, PAYLOAD | {"amount": "99.00"})
     ana.press(label, edit__count="7")
     assert "This changed while you looked at it." in ana.words
+    assert "hidden" in ana.page.one("div", data_armed=True).attrs
+    assert ana.page.one("input", type="hidden", name="decision").disabled
     assert _controls_locked(ana.page)
     assert _field(ana.page, "count").value == "7"
     # And once more on the locked page.
@@ -299,6 +301,30 @@ def test_what_is_acknowledged_is_the_revision_that_was_shown(desk: Desk, task: U
     ana.press("Approve")
     ana.press("Confirm approve")
     assert desk.said(task)[-1][3] == {"count": 7}
+
+
+def test_what_a_page_out_of_date_held_of_a_revision_in_between_is_no_edit_either(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}")
+    desk.redraft(task, PAYLOAD | {"amount": "99.00"})
+    ana.press("Keep what was typed")
+    assert _field(ana.page, "amount").value == "99.00"
+    desk.redraft(task, PAYLOAD | {"amount": "98.00"})
+    ana.press("Keep what was typed")
+    assert _field(ana.page, "amount").value == "98.00"
+
+
+def test_a_page_that_was_told_of_the_change_while_open_brings_no_old_values_back(desk: Desk, task: UUID) -> None:
+    ana = desk.as_("ana")
+    page = ana.get(f"/inbox/{task}")
+    desk.redraft(task, PAYLOAD | {"amount": "99.00"})
+    # The notice is fetched into the page, whose fields are still those of the first revision.
+    notice = desk.as_("ana").get(page.one(data_notice=True).attrs["data-notice"] or "")
+    seen = notice.one("button", name="acknowledged").attrs["value"]
+    ana.press("Keep what was typed", acknowledged=seen, edit__count="7")
+    assert not _controls_locked(ana.page)
+    assert _field(ana.page, "amount").value == "99.00"
+    assert _field(ana.page, "count").value == "7"
 
 
 def test_a_wrong_value_on_a_page_out_of_date_is_first_of_all_out_of_date(desk: Desk, task: UUID) -> None:
@@ -513,6 +539,20 @@ def test_a_blind_gate_keeps_what_others_said_until_it_is_decided(desk: Desk) -> 
     sam.press("Confirm approve")
     sam.get(f"/inbox/{task}")
     assert "looks-fine-to-me" in sam.words
+
+
+def test_who_edited_at_a_blind_gate_is_not_named_before_it_is_decided(desk: Desk) -> None:
+    task = desk.start("blind", {"amount": "5"})
+    desk.decide(task, "ana", "approve", patch={"amount": "4"})
+    sam = desk.as_("sam")
+    page = sam.get(f"/inbox/{task}")
+    evidence = page.one("section", class_="evidence").text
+    assert "Revision 2 a reviewer" in evidence
+    assert "5 → became 4" in evidence
+    assert "ana" not in evidence
+    sam.press("Approve")
+    sam.press("Confirm approve")
+    assert "Revision 2 ana" in sam.get(f"/inbox/{task}").one("section", class_="evidence").text
 
 
 def test_a_late_review_leaves_the_run_where_it_is(desk: Desk) -> None:

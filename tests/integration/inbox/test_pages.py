@@ -131,6 +131,34 @@ def test_hostile_text_is_text_on_every_page(desk: Desk, tasks: list[UUID], name:
     assert seen > 50
 
 
+def test_hostile_text_is_text_on_the_pages_that_forms_lead_to(desk: Desk, tasks: list[UUID]) -> None:
+    ana = desk.as_("ana")
+    for index in (0, 4, 8):
+        task, text = tasks[index], HOSTILE[index // 4]
+        ana.get(f"/inbox/{task}")
+        note = text[:9_000]
+        ana.press("Approve", note=note, edit__nick=text + "!", edit__count="x")
+        _check(ana.page, f"confirm {index}")
+        ana.press("Confirm approve", 422)
+        _check(ana.page, f"decide {index}")
+        assert ana.page.one("textarea", id="note").value.replace("\r\n", "\n") == note
+        sha = ana.page.one(name="payload_sha256").value
+        for action in ("reject", "approve", "assign"):
+            ana.post("/inbox/bulk", action=action, item=f"{task}:{sha}", note=note)
+            _check(ana.page, f"bulk {action} {index}")
+        ana.post("/inbox/bulk/commit", 200, action="claim", item=f"{task}:{sha}")
+        _check(ana.page, f"bulk result {index}")
+        ana.get(f"/inbox/{task}")
+        ana.post(f"/inbox/{task}/assign", 422, assignee=text[:200])
+        _check(ana.page, f"assign {index}")
+        ana.post(f"/inbox/{task}/confirm", decision=text[:90])
+        _check(ana.page, f"armed {index}")
+        over = tasks[index + 1]
+        ana.get(f"/inbox/{over}")
+        ana.post(f"/inbox/{over}/decide", 409, decision="approve", note=note, payload_sha256="0" * 64)
+        _check(ana.page, f"late {index}")
+
+
 def test_every_hidden_character_is_shown_on_review(desk: Desk, tasks: list[UUID]) -> None:
     task = tasks[8]
     page = desk.as_("ana").get(f"/inbox/{task}")
