@@ -258,7 +258,7 @@ def test_what_one_may_not_see_is_neither_shown_nor_decided(desk: Desk) -> None:
 
 def test_the_sum_is_of_what_the_consequences_speak_of(desk: Desk) -> None:
     tasks = [
-        desk.start("bulk", {"amount": amount, "count": 7, "confidence": 0.5, "am": "9"}) for amount in ("0.1", "0.2")
+        desk.start("bulk", {"amount": amount, "count": 7, "confidence": 0.5, "am": 9}) for amount in ("0.1", "0.2")
     ]
     ana = desk.as_("ana")
     _pick(ana, "approve", tasks)

@@ -15,6 +15,7 @@ from tests.integration.inbox.desk import Browser, Desk, open_desk
 from tests.integration.inbox.html import Node, parse
 
 from signoff.engine import build_engine
+from signoff.store.queries_human_tasks import HumanTaskFilter, count_human_tasks, list_human_tasks
 from signoff_api.app import create_app
 
 PEOPLE = ("admin", "auditor", "ana", "sam", "max")
@@ -32,11 +33,14 @@ def _fill(desk: Desk) -> None:
     made: dict[str, list[UUID]] = {}
     for n in range(4):
         for flow in ("refund", "plain", "pair", "grace", "to-sam", "beside"):
-            by = "ana" if flow == "plain" and n == 0 else "portal"
+            by = "ana" if flow in ("plain", "to-sam") and n == 0 else "portal"
             made.setdefault(flow, []).append(
                 desk.start(flow, {"amount": f"{n + 1}50.00", "order_id": f"O_{n}%"}, by=by)
             )
-    desk.sql("UPDATE human_tasks SET due_at = now() - interval '1 hour' WHERE id = ANY(%s)", made["refund"][:2])
+    desk.sql(
+        "UPDATE human_tasks SET due_at = now() - interval '1 hour' WHERE id = ANY(%s)",
+        [*made["refund"][:2], made["to-sam"][0]],
+    )
     desk.sql("UPDATE human_tasks SET due_at = now() + interval '20 minutes' WHERE id = %s", made["plain"][1])
     desk.sql("UPDATE human_tasks SET priority = 90 WHERE id = %s", made["plain"][2])
     desk.engine.claim(made["refund"][1], by=desk.people["ana"])
@@ -125,11 +129,20 @@ def test_tabs_count_what_their_lists_have(desk: Desk) -> None:
                 assert [node.text.split()[0] for node in links if "aria-current" in node.attrs] == ["Team"]
 
 
+def test_what_is_counted_is_what_is_listed_for_whoever_asks(desk: Desk) -> None:
+    everything = HumanTaskFilter(state="all")
+    for name, person in desk.people.items():
+        counted = count_human_tasks(desk.engine.database, person, everything, limit=1_000)
+        listed = list_human_tasks(desk.engine.database, desk.engine.core.versions, person, everything, limit=200)
+        assert counted == len(listed.items), name
+        assert listed.next_cursor is None
+
+
 def test_counts_end_at_a_cap(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signoff_api.inbox.lists.COUNTED", 3)
+    monkeypatch.setattr("signoff_api.inbox.lists.COUNTED", 4)
     texts = [node.text for node in desk.as_("sam").get("/inbox").one("nav", id="tabs").find("a")]
-    assert texts[1] == "Team 2+"
-    assert texts[2] == "Overdue 2"
+    assert texts[1] == "Team 3+"
+    assert texts[2] == "Overdue 3"
 
 
 @pytest.mark.parametrize(
