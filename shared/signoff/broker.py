@@ -94,7 +94,8 @@ class BrokerPublisher:
             heartbeat=0,
         )
         self._failures = _failures_of(self._connection)
-        self._producers: Any = ProducerPool(self._connection.Pool(limit=limit), limit=limit)
+        self._connections = self._connection.Pool(limit=limit)
+        self._producers: Any = ProducerPool(self._connections, limit=limit)
         self._paused_until = 0.0
         self._lock = threading.Lock()
 
@@ -145,7 +146,9 @@ class BrokerPublisher:
             connection.release()
 
     def close(self) -> None:
+        # A producer that is closed only gives its connection back to the pool of those.
         self._producers.force_close_all()
+        self._connections.force_close_all()
         self._connection.release()
 
 
