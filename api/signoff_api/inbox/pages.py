@@ -54,7 +54,7 @@ class Visit:
     engine: Engine
     settings: Settings
     principal: Principal
-    token: str
+    token: str = field(repr=False)
     key: str
 
     @property
