@@ -10,8 +10,8 @@ INSTALLED := .venv/.installed
 
 # Passed on: make dev ARGS="--port 9000", make test ARGS="tests/unit -k quorum".
 ARGS ?=
-# Test processes; each starts its own servers.
-TESTERS ?= 2
+# Test processes; each starts its own servers. Many tests wait for processes, so one more than two cores.
+TESTERS ?= 3
 # What `make dev` runs.
 MODULES ?= refund,loan,publish
 
