@@ -66,6 +66,10 @@ class Core:
     def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:
         """Write the batch and answer what to send after the commit."""
         save(cursor, locked.row, locked.fold.state, locked.fold.events, lease)
+        return self.messages(locked, lease)
+
+    def messages(self, locked: Locked, lease: Lease) -> list[Message]:
+        """What to send once the batch is committed."""
         return self._messages(locked.fold, lease, resumes=locked.row.row_status is RunStatus.WAITING)
 
     def insert(self, cursor: Cursor, fold: Fold) -> list[Message]:

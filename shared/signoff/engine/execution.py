@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from signoff.canonical import Json
@@ -14,21 +15,43 @@ from signoff.engine.core import Core, Locked, Message, outputs_of, queue_of
 from signoff.errors import LeaseLost, SignoffError, StepError
 from signoff.model import RunState, RunStatus
 from signoff.store import leases
-from signoff.store.runs import Lease, load_values
+from signoff.store.rows import RunRow
+from signoff.store.runs import Lease, load_values, save_held
 from signoff.transitions import steps
 from signoff.transitions.advance import fail as fail_run
+from signoff.transitions.fold import Fold
 from signoff.transitions.steps import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseClock:
+    """The database's clock as this process last heard of it, carried on by its own monotonic one.
+
+    Never ahead of the database: the moment was read there before the answer set out.
+    """
+
+    heard: datetime
+    at: float
+
+    @classmethod
+    def of(cls, heard: datetime) -> DatabaseClock:
+        return cls(heard=heard, at=time.monotonic())
+
+    def now(self) -> datetime:
+        return self.heard + timedelta(seconds=time.monotonic() - self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A run that this worker holds under `epoch`, standing at `step`."""
+    """A run that this worker holds under `epoch`, standing at `step`. `row` and `clock` are what it was read with."""
 
     run_id: UUID
     epoch: int
     graph: Graph
     step: StepNode
     state: RunState
+    row: RunRow | None = None
+    clock: DatabaseClock | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -38,12 +61,22 @@ class Claimed:
 
 def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
     with core.database.autocommit() as cursor:
-        row = leases.claim(cursor, run_id, epoch=epoch, worker=worker, lease_seconds=core.settings.lease_seconds)
-        if row is None:
+        found = leases.claim(cursor, run_id, epoch=epoch, worker=worker, lease_seconds=core.settings.lease_seconds)
+        if found is None:
             return None
+        row, now = found
+        clock = DatabaseClock.of(now)
         graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
     assert row.state.node is not None
-    return Claimed(run_id=run_id, epoch=row.epoch, graph=graph, step=graph.step(row.state.node), state=row.state)
+    return Claimed(
+        run_id=run_id,
+        epoch=row.epoch,
+        graph=graph,
+        step=graph.step(row.state.node),
+        state=row.state,
+        row=row,
+        clock=clock,
+    )
 
 
 def arguments(core: Core, claimed: Claimed, names: Iterable[str]) -> dict[str, Json]:
@@ -71,29 +104,73 @@ def complete(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: 
         core.bounded(output, f"the output of step {claimed.step.name!r}")
     except SignoffError as error:
         raise StepError(error.detail, code="output_invalid", fix=error.fix) from error
-    with core.database.transaction() as cursor:
-        locked = _held(core.lock(cursor, claimed.run_id), claimed)
-        steps.complete(locked.fold, step=claimed.step.name, output=output, new_id=core.new_id)
-        _stop_endless(core, locked)
-        inline = go_on and _may_go_on(claimed, locked)
-        lease = (
-            _next_lease(core, locked, worker)
-            if inline
-            else core.resting_lease(claimed.graph, locked.state, epoch=claimed.epoch)
-        )
-        messages = core.save(cursor, locked, lease)
-    core.send(messages)
-    if not inline:
+    made = _complete_untouched(core, claimed, output, worker=worker, go_on=go_on)
+    if made is None:
+        with core.database.transaction() as cursor:
+            locked = _held(core.lock(cursor, claimed.run_id), claimed)
+            made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+            core.save(cursor, locked, made.lease)
+    core.send(core.messages(made.locked, made.lease))
+    return made.following
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Completed:
+    """A step's batch of events, the lease that goes with it, and the next step when this worker goes on with it."""
+
+    locked: Locked
+    lease: Lease
+    following: Claimed | None
+
+
+def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: bool) -> _Completed | None:
+    """The quick way: the batch is made of what was read when the run was claimed, and written on the condition that
+    nobody has touched the run since. None, with nothing done, when somebody has; then the run is read under lock.
+    """
+    row, clock = claimed.row, claimed.clock
+    if row is None or clock is None or row.has_human_tasks:
         return None
+    fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now())
+    locked = Locked(row=row, fold=fold, now=fold.now)
+    made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+    if len(fold.state.human_tasks) > 1:
+        return None
+    with core.database.autocommit() as cursor:
+        saved = save_held(cursor, row, fold.state, fold.events, made.lease)
+    if saved is None:
+        return None
+    if made.following is None:
+        return made
+    now, last_hash = saved
+    head = replace(
+        row,
+        state=fold.state,
+        epoch=made.lease.epoch,
+        hash=last_hash,
+        due_at=made.lease.due_at,
+        queue=made.lease.queue,
+        has_human_tasks=bool(fold.state.human_tasks),
+    )
+    return replace(made, following=replace(made.following, row=head, clock=DatabaseClock.of(now)))
+
+
+def _completed(core: Core, claimed: Claimed, locked: Locked, output: Json, *, worker: str, go_on: bool) -> _Completed:
+    steps.complete(locked.fold, step=claimed.step.name, output=output, new_id=core.new_id)
+    _stop_endless(core, locked)
     state = locked.state
+    if not (go_on and _may_go_on(claimed, locked)):
+        lease = core.resting_lease(claimed.graph, state, epoch=claimed.epoch)
+        return _Completed(locked=locked, lease=lease, following=None)
+    lease = _next_lease(core, locked, worker)
     assert state.node is not None
-    return Claimed(
+    following = Claimed(
         run_id=claimed.run_id,
         epoch=lease.epoch,
         graph=claimed.graph,
         step=claimed.graph.step(state.node),
         state=state,
     )
+    return _Completed(locked=locked, lease=lease, following=following)
 
 
 def fail(core: Core, claimed: Claimed, failure: Failure) -> RunStatus:

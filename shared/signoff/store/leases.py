@@ -23,15 +23,20 @@ UPDATE runs SET status = 'running', epoch = epoch + 1, worker = %(worker)s, rese
     due_at = clock_timestamp() + %(lease)s * interval '1 second'
 FROM {_LAZY}
 WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'queued'
-RETURNING {RUN_COLUMNS}
+RETURNING {RUN_COLUMNS}, clock_timestamp()
 """  # noqa: S608
 
 
-def claim(cursor: Cursor, run_id: UUID, *, epoch: int, worker: str, lease_seconds: float) -> RunRow | None:
-    """Take a queued run that still has this epoch; None when the message was a duplicate or came too late."""
+def claim(
+    cursor: Cursor, run_id: UUID, *, epoch: int, worker: str, lease_seconds: float
+) -> tuple[RunRow, datetime] | None:
+    """Take a queued run that still has this epoch; None when the message was a duplicate or came too late.
+
+    With it comes the database's clock.
+    """
     cursor.execute(_CLAIM, {"id": run_id, "epoch": epoch, "worker": worker, "lease": lease_seconds})
     row = cursor.fetchone()
-    return None if row is None else run_from_row(row, {})
+    return None if row is None else (run_from_row(row[:-1], {}), row[-1])
 
 
 _RENEW = f"""

@@ -1,0 +1,115 @@
+"""The quick way to record a step: one statement, on the condition that nobody has touched the run since its claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.integration.engine.flows import BESIDE, CHAIN, REFUND
+from tests.integration.engine.world import REQUESTER, World
+
+from signoff.engine import execution
+from signoff.engine.core import Core
+from signoff.errors import LeaseLost
+from signoff.model import EventType, RunStatus
+from signoff.store.rows import RunRow
+from signoff.store.runs import Lease, save_held
+from signoff.transitions import steps
+from signoff.transitions.fold import Fold
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the steps that were not recorded the quick way."""
+    found: list[str] = []
+    lock = Core.lock
+
+    def counted(self: Core, *arguments: Any, **options: Any) -> Any:
+        found.append("locked")
+        return lock(self, *arguments, **options)
+
+    monkeypatch.setattr(Core, "lock", counted)
+    return found
+
+
+def test_a_chain_of_steps_takes_no_lock_and_gives_the_same_log(world: World, slow: list[str]) -> None:
+    run_id = world.start(CHAIN, {"a": 1})
+    claimed = world.claim(run_id)
+    while claimed is not None:
+        claimed = world.engine.complete(claimed, {"a": claimed.epoch}, worker="w1", go_on=True)  # type: ignore[assignment]
+        world.check(run_id)
+    assert slow == []
+    state = world.state(run_id)
+    assert (state.status, state.value) == (RunStatus.COMPLETED, {"a": 3})
+    assert world.kinds(run_id) == ["run.created", *["step.completed"] * 3, "run.completed"]
+
+
+def test_parking_at_a_gate_takes_no_lock_either(world: World, slow: list[str]) -> None:
+    run_id = world.start(REFUND, {})
+    assert world.engine.complete(world.claim(run_id), {"amount": 6}, worker="w1", go_on=True) is None
+    assert slow == []
+    world.check(run_id)
+    assert world.state(run_id).status is RunStatus.WAITING
+    assert world.task(run_id).payload == {"amount": 6}
+
+
+def test_a_run_with_a_human_task_beside_it_is_locked(world: World, slow: list[str]) -> None:
+    run_id = world.start(BESIDE, {})
+    following = world.engine.complete(world.claim(run_id), {"amount": 6}, worker="w1", go_on=True)
+    assert following is not None
+    assert slow == []
+    world.engine.comment(world.task(run_id).id, text="seen", by=replace(REQUESTER))
+    world.engine.complete(following, {}, worker="w1", go_on=True)
+    assert slow == ["locked", "locked"]
+    world.check(run_id)
+    assert world.kinds(run_id)[-3:] == ["human_task.commented", "step.completed", "run.completed"]
+
+
+def test_a_step_of_a_canceled_run_is_refused(world: World) -> None:
+    run_id = world.start(CHAIN, {})
+    claimed = world.claim(run_id)
+    world.engine.cancel(run_id, reason="no longer wanted", by=REQUESTER)
+    with pytest.raises(LeaseLost):
+        world.engine.complete(claimed, {}, worker="w1", go_on=True)
+    assert world.kinds(run_id) == ["run.created", "run.canceled"]
+
+
+@pytest.mark.parametrize(
+    "touched",
+    ["epoch = epoch + 1", "seq = seq + 1", "status = 'queued'", "status = 'canceled'"],
+)
+def test_whatever_was_touched_is_not_written(world: World, touched: str) -> None:
+    run_id = world.start(CHAIN, {})
+    claimed = world.claim(run_id)
+    assert isinstance(claimed.row, RunRow)
+    assert claimed.clock is not None
+    fold = Fold(claimed.graph, claimed.state, run_id=run_id, now=claimed.clock.now())
+    steps.complete(fold, step="one", output={}, new_id=world.engine.core.new_id)
+    lease = Lease(status=RunStatus.QUEUED, epoch=claimed.epoch, queue=None, due_at=fold.now)
+    with world.engine.database.transaction() as cursor:
+        cursor.execute("SAVEPOINT untouched")
+        cursor.execute(f"UPDATE runs SET {touched} WHERE id = %s", (run_id,))
+        assert save_held(cursor, claimed.row, fold.state, fold.events, lease) is None
+        cursor.execute("ROLLBACK TO SAVEPOINT untouched")
+        assert save_held(cursor, claimed.row, fold.state, fold.events, lease) is not None
+    assert [event.type for event in world.log(run_id)] == [EventType.RUN_CREATED, EventType.STEP_COMPLETED]
+
+
+def test_the_carried_clock_is_never_ahead_of_the_databases(world: World) -> None:
+    run_id = world.start(CHAIN, {})
+    clock = world.claim(run_id).clock
+    assert clock is not None
+    for _ in range(200):
+        carried = clock.now()
+        assert carried <= world.now()
+    assert (world.now() - clock.now()).total_seconds() < 0.5
+
+
+def test_a_claim_that_was_not_read_here_is_recorded_under_lock(world: World, slow: list[str]) -> None:
+    run_id = world.start(CHAIN, {})
+    bare = replace(world.claim(run_id), row=None, clock=None)
+    assert isinstance(bare, execution.Claimed)
+    world.engine.complete(bare, {}, worker="w1", go_on=False)
+    assert slow == ["locked"]
+    world.check(run_id)
