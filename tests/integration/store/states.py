@@ -46,13 +46,14 @@ def _with_people(world: World, runs: dict[str, UUID]) -> None:
         world.work(runs[name], {"amount": 12, "text": "a draft"})
         world.engine.comment(world.task(runs[name]).id, text="is it so?", by=ANA)
     world.engine.claim(world.task(runs["claimed"]).id, by=ANA)
+    read = {"surface": "inbox", "reading_ms": 1_200}
     world.decide(
-        runs["decided"], ANA, "approve", note="less", reason="policy", patch={"amount": 11}, on_behalf_of="ben"
+        runs["decided"], ANA, "approve", note="less", reason="policy", patch={"amount": 11}, on_behalf_of="ben", **read
     )
     world.decide(runs["sent back"], ANA, "request_changes", note="again")
     world.engine.cancel(runs["canceled"], reason="enough", by=ADMIN)
     world.decide(runs["half decided"], ANA, "approve")
-    world.decide(runs["taken back"], ANA, "approve")
+    world.decide(runs["taken back"], ANA, "approve", surface="inbox")
     world.engine.withdraw(world.task(runs["taken back"]).id, by=ANA)
     world.work(runs["compensated"], {"amount": 5})
     beside = world.task(runs["compensated"])

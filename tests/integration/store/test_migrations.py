@@ -174,6 +174,9 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(database_url: s
 def test_runs_in_every_state_come_through_every_step_down_and_up(world: World) -> None:
     a_run_in_every_state(world)
     before = world.engine.verify()
+    where = "SELECT id, surface, reading_ms FROM decisions ORDER BY id"
+    said = world.sql(where)
+    assert len({row[1:] for row in said}) == 3, "with both, with one of them, with neither"
     log = world.sql("SELECT run_id, seq, hash FROM events ORDER BY run_id, seq")
     # The first revision makes the tables: there is nothing below it that could hold a run.
     for revision in REVISIONS[:-1]:
@@ -184,3 +187,4 @@ def test_runs_in_every_state_come_through_every_step_down_and_up(world: World) -
     assert found.ok, found.first_bad
     assert found == before
     assert world.sql("SELECT run_id, seq, hash FROM events ORDER BY run_id, seq") == log
+    assert world.sql(where) == said

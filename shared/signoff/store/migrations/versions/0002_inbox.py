@@ -61,6 +61,14 @@ CREATE TABLE sign_in_links (
 CREATE INDEX sign_in_links_by_expiry ON sign_in_links (expires_at)
 """
 
+# The log has had these two since decisions have them; who went down a step and up again has lost only the copy.
+REFILL = """
+UPDATE decisions d SET surface = e.data->>'surface', reading_ms = (e.data->>'reading_ms')::integer
+FROM events e
+WHERE e.run_id = d.run_id AND e.type = 'decision.recorded' AND e.data->>'decision_id' = d.id::text
+    AND e.data->>'withdraws' IS NULL AND (e.data->>'surface' IS NOT NULL OR e.data->>'reading_ms' IS NOT NULL)
+"""
+
 DOWN = """
 DROP TABLE sign_in_links;
 
@@ -83,6 +91,7 @@ ALTER TABLE human_tasks DROP COLUMN claim_expires_at
 def upgrade() -> None:
     for statement in UP.split(";"):
         op.execute(statement)
+    op.execute(REFILL)
 
 
 def downgrade() -> None:
