@@ -1,4 +1,4 @@
-"""One table: a bare Celery chain, refund passed by policy, refund decided over HTTP, and latency on an idle stack."""
+"""One table: bare Celery chains, four steps without a gate, refund by policy and over HTTP, latency on an idle stack."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from uuid import UUID
 from tests import servers
 from tests.bench.stack import Stack, frozen, process, stack
 
-STEPS = 3
-"""Steps of refund, and Celery tasks of the bare chain beside it."""
+REFUND_STEPS = 3
+PLAIN_STEPS = 4
+"""Steps of the workflows, and Celery tasks of the bare chains beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +29,12 @@ class Rate:
     """How fast something went: runs a second, and step transitions a second."""
 
     name: str
+    steps: int
     runs_per_second: float
 
     @property
     def transitions_per_second(self) -> float:
-        return self.runs_per_second * STEPS
+        return self.runs_per_second * self.steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,14 @@ class Latency:
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
     with stack(pool=options.pool, concurrency=options.concurrency) as running:
-        rates = [_repeat("bare Celery chain", options, lambda: _bare_chain(running, options))]
-        rates += [
-            _repeat("refund, passed by policy", options, lambda: _by_policy(running, options.runs)),
-            _repeat("refund, decided over HTTP", options, lambda: _decided(running, options.decisions)),
+        rates = [
+            _repeat("bare Celery chain of 4", PLAIN_STEPS, options, lambda: _bare_chain(running, options, PLAIN_STEPS)),
+            _repeat("four steps without a gate", PLAIN_STEPS, options, lambda: _plain(running, options.runs)),
+            _repeat(
+                "bare Celery chain of 3", REFUND_STEPS, options, lambda: _bare_chain(running, options, REFUND_STEPS)
+            ),
+            _repeat("refund, passed by policy", REFUND_STEPS, options, lambda: _by_policy(running, options.runs)),
+            _repeat("refund, decided over HTTP", REFUND_STEPS, options, lambda: _decided(running, options.decisions)),
         ]
         latencies = _idle(running, options.samples)
     _report(options, rates, latencies)
@@ -70,13 +76,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _repeat(name: str, options: argparse.Namespace, measure: Callable[[], float]) -> Rate:
+def _repeat(name: str, steps: int, options: argparse.Namespace, measure: Callable[[], float]) -> Rate:
     measured = [measure() for _ in range(options.repeats)]
     _say(f"{name}: {', '.join(f'{rate:.0f}' for rate in measured)} runs/s")
-    return Rate(name=name, runs_per_second=statistics.median(measured))
+    return Rate(name=name, steps=steps, runs_per_second=statistics.median(measured))
 
 
-def _bare_chain(running: Stack, options: argparse.Namespace) -> float:
+def _bare_chain(running: Stack, options: argparse.Namespace, steps: int) -> float:
     """The worker of the bare chain is started for this alone, so that it does not compete with ours."""
     os.environ["BENCH_BROKER_URL"] = running.environment["BENCH_BROKER_URL"]
     from tests.bench import chain
@@ -86,20 +92,32 @@ def _bare_chain(running: Stack, options: argparse.Namespace) -> float:
     command = [sys.executable, "-m", "celery", "-A", "tests.bench.chain", "worker", "--loglevel=ERROR"]
     command += [f"--concurrency={options.concurrency}"]
     with process(command, running.environment, running.logs / "chain.log") as worker:
-        chain.send(STEPS)
+        chain.send(steps)
         servers.eventually(lambda: client.get(chain.DONE_KEY), seconds=30, why="the chain's worker did not start")
         client.delete(chain.DONE_KEY)
         with frozen(worker):
             for _ in range(options.runs):
-                chain.send(STEPS)
+                chain.send(steps)
         began = time.perf_counter()
         _until(lambda: int(client.get(chain.DONE_KEY) or 0) >= options.runs, 120)
         return options.runs / (time.perf_counter() - began)
 
 
+def _plain(running: Stack, count: int) -> float:
+    with frozen(running.worker):
+        for number in range(count):
+            running.engine.start(workflow="plain", input={"number": number}, requester=running.requester)
+    return _drained(running, count)
+
+
 def _by_policy(running: Stack, count: int) -> float:
     with frozen(running.worker):
         _start(running, count, paid="42.00")
+    return _drained(running, count)
+
+
+def _drained(running: Stack, count: int) -> float:
+    """Runs a second, from the moment at which the worker may begin."""
     began = time.perf_counter()
     _until(lambda: _unfinished(running) == 0, 180)
     return count / (time.perf_counter() - began)
@@ -209,13 +227,13 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def _report(options: argparse.Namespace, rates: list[Rate], latencies: list[Latency]) -> None:
-    bare = rates[0].runs_per_second
-    _say(f"\n{options.pool}, {options.concurrency} a worker, medians of {options.repeats}, {STEPS} steps a run")
+    bare = {rate.steps: rate.runs_per_second for rate in rates if rate.name.startswith("bare")}
+    _say(f"\n{options.pool}, {options.concurrency} a worker, medians of {options.repeats}")
     _say(f"{'':38}{'runs/s':>10}{'steps/s':>10}{'× bare':>10}")
     for rate in rates:
         _say(
             f"{rate.name:38}{rate.runs_per_second:10.1f}{rate.transitions_per_second:10.1f}"
-            f"{rate.runs_per_second / bare:10.2f}"
+            f"{rate.runs_per_second / bare[rate.steps]:10.2f}"
         )
     _say(f"\n{'idle stack':38}{'p50 ms':>10}{'p95 ms':>10}{'samples':>10}")
     for latency in latencies:
