@@ -9,10 +9,10 @@ from flask import Response, request
 
 from signoff.authorization import Action, authorize
 from signoff.errors import FieldError, InvalidInput
+from signoff.store.blindness import withheld_from
 from signoff.store.database import Cursor
-from signoff.store.queries_human_task_views import withheld_from
 from signoff.store.queries_human_tasks import human_tasks_of_run
-from signoff.store.queries_runs import RunFilter, get_run, list_events, list_runs, run_facts
+from signoff.store.queries_runs import EventView, RunFilter, get_run, list_events, list_runs, run_facts
 from signoff_api import answer_models, request_models
 from signoff_api.answers import answer
 from signoff_api.context import Context
@@ -92,7 +92,7 @@ def read_events(context: Context, run_id: UUID, query: request_models.EventListQ
         page = list_events(cursor, run_id, after=after, limit=query.limit)
         tasks = human_tasks_of_run(cursor, context.engine.core.versions, run_id)
     withheld = withheld_from(tasks, context.principal)
-    return answer(page.to_json() | {"items": [_event(event.to_json(), withheld) for event in page.items]})
+    return answer(page.to_json() | {"items": [_event(event, withheld.known(event)) for event in page.items]})
 
 
 @routes.route("POST", "/runs/{run_id}/cancel", answers={200: _RUN}, problems=(403, 404, 409))
@@ -131,9 +131,5 @@ def _labels(given: list[str]) -> dict[str, str]:
     return labels
 
 
-def _event(event: dict[str, object], withheld: frozenset[str]) -> dict[str, object]:
-    data = event["data"]
-    if isinstance(data, dict) and data.get("decision_id") in withheld:
-        known = {key: data[key] for key in ("decision_id", "human_task_id", "gate", "revision") if key in data}
-        return event | {"data": known, "withheld": True}
-    return event
+def _event(event: EventView, known: EventView) -> dict[str, Any]:
+    return event.to_json() if known is event else known.to_json() | {"withheld": True}

@@ -14,13 +14,13 @@ from uuid import UUID
 from flask import Response, request
 
 from signoff.authorization import Action, authorize
-from signoff.canonical import Json, sha256_hex
+from signoff.canonical import sha256_hex
 from signoff.engine import Engine
 from signoff.engine.verification import Fault, Verification
 from signoff.errors import InvalidInput, NotFound
+from signoff.store.blindness import SOMEBODY, Withheld, withheld_from
 from signoff.store.evidence import UNREADABLE, in_one_snapshot
 from signoff.store.queries import Page
-from signoff.store.queries_audit import audit_head
 from signoff.store.queries_audit_log import (
     Checkable,
     DecisionEntry,
@@ -29,7 +29,7 @@ from signoff.store.queries_audit_log import (
     log_length,
     newest_runs,
 )
-from signoff.store.queries_human_task_views import HumanTaskRow, HumanTaskView, withheld_from
+from signoff.store.queries_human_task_views import HumanTaskRow, HumanTaskView
 from signoff.store.queries_human_tasks import get_human_task, human_tasks_of_run
 from signoff.store.queries_runs import EventView, RunView, get_run, list_events
 from signoff_api.answers import MEDIA_TYPE
@@ -37,7 +37,6 @@ from signoff_api.audit import evidence_pack
 from signoff_api.inbox import arguments
 from signoff_api.inbox.pages import Pages, Visit, render
 from signoff_api.inbox.runs import cut_json
-from signoff_api.inbox.timeline import known_data
 
 DECISIONS_SHOWN = 50
 EVENTS_SHOWN = 100
@@ -61,7 +60,6 @@ class LoggedEvent:
     """An event of the log as its page shows it; `withheld` is what a blind gate still keeps from the visitor."""
 
     view: EventView
-    data: Json
     withheld: bool
 
 
@@ -97,14 +95,14 @@ def show_audit(visit: Visit) -> Response:
     authorize(visit.principal, Action.READ_AUDIT)
     found: Page[DecisionEntry] = Page(items=(), next_cursor=None)
     problem: InvalidInput | None = None
-    withheld: frozenset[str] = frozenset()
+    withheld = Withheld()
     try:
         chosen = _filter()
         found = list_decisions(visit.engine.database, chosen, limit=DECISIONS_SHOWN, cursor=arguments.cursor())
         withheld = _withheld(visit, found.items)
-        if chosen.decision is not None:
-            # Being found by what was said would say it.
-            found = replace(found, items=tuple(item for item in found.items if str(item.id) not in withheld))
+        found = replace(
+            found, items=tuple(_told(item, withheld) for item in found.items if _may_find(item, chosen, withheld))
+        )
     except InvalidInput as error:
         problem = error
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor" and value]
@@ -114,7 +112,7 @@ def show_audit(visit: Visit) -> Response:
         422 if problem is not None else 200,
         title="Audit",
         decisions=found.items,
-        withheld=withheld,
+        withheld=withheld.decisions,
         problem=problem,
         filtered=bool(kept),
         asked=request.args,
@@ -167,9 +165,7 @@ def show_audit_of_run(visit: Visit, run_id: UUID) -> Response:
 def export_audit_of_run(visit: Visit, run_id: UUID) -> Response:
     """The evidence pack, as a file: byte for byte what the API answers."""
     authorize(visit.principal, Action.READ_AUDIT)
-    database = visit.engine.database
-    head = audit_head(database, visit.engine.core.versions, run_id)
-    response = Response(evidence_pack(database, head), content_type=MEDIA_TYPE)
+    response = Response(evidence_pack(visit.engine, run_id), content_type=MEDIA_TYPE)
     response.headers["Content-Disposition"] = f'attachment; filename="signoff-audit-{run_id}.json"'
     return response
 
@@ -200,7 +196,8 @@ def check(engine: Engine, *, since: datetime | None, until: datetime | None, bef
             continue
         verified = _verified(engine, run.id)
         done += [verified] if verified is not None else []
-    faults = [verified.first_bad for verified in done if verified.first_bad is not None]
+    # What is wrong with the file of anchors is told once, not of every run.
+    faults = list(dict.fromkeys(verified.first_bad for verified in done if verified.first_bad is not None))
     return Checked(
         runs=len(done),
         events=sum(verified.events for verified in done),
@@ -239,10 +236,9 @@ def _read(visit: Visit, run_id: UUID, after: int) -> Known:
     )
 
 
-def _logged(event: EventView, withheld: frozenset[str]) -> LoggedEvent:
-    if not isinstance(event.data, dict):
-        return LoggedEvent(view=event, data=event.data, withheld=False)
-    return LoggedEvent(view=event, data=known_data(event, withheld), withheld=event.data.get("decision_id") in withheld)
+def _logged(event: EventView, withheld: Withheld) -> LoggedEvent:
+    known = withheld.known(event)
+    return LoggedEvent(view=known, withheld=known is not event)
 
 
 def _hash_holds(task: HumanTaskRow) -> bool:
@@ -270,9 +266,24 @@ def _filter() -> DecisionFilter:
     )
 
 
-def _withheld(visit: Visit, found: Iterable[DecisionEntry]) -> frozenset[str]:
+def _withheld(visit: Visit, found: Iterable[DecisionEntry]) -> Withheld:
     """The decisions on this page that a blind gate still keeps from the visitor."""
     asked = dict.fromkeys(item.human_task_id for item in found if item.state == "open")
     with visit.engine.database.autocommit() as cursor:
         views = [get_human_task(cursor, visit.engine.core.versions, task, detail=False) for task in asked]
     return withheld_from(views, visit.principal)
+
+
+def _may_find(item: DecisionEntry, chosen: DecisionFilter, withheld: Withheld) -> bool:
+    """Whether a search may find it: being found by what was said, or by who edited, would say it."""
+    if str(item.id) not in withheld.decisions:
+        return True
+    return chosen.decision is None and (chosen.person is None or not _edited(item, withheld))
+
+
+def _told(item: DecisionEntry, withheld: Withheld) -> DecisionEntry:
+    return replace(item, by=item.by | {"name": SOMEBODY}) if _edited(item, withheld) else item
+
+
+def _edited(item: DecisionEntry, withheld: Withheld) -> bool:
+    return str(item.id) in withheld.decisions and withheld.edited(item.human_task_id, item.by["id"])

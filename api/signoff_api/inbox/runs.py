@@ -18,9 +18,10 @@ from signoff.engine.runs import MAX_REASON
 from signoff.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, SignoffError
 from signoff.ids import parse_id
 from signoff.model import RunStatus
+from signoff.store.blindness import withheld_from
 from signoff.store.evidence import in_one_snapshot
 from signoff.store.queries import Page
-from signoff.store.queries_human_task_views import HumanTaskView, withheld_from
+from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import human_tasks_of_run
 from signoff.store.queries_path import NodeFact, compensations, node_facts
 from signoff.store.queries_runs import EventView, RunFilter, RunView, get_run, list_events, list_runs

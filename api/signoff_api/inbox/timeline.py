@@ -16,6 +16,7 @@ import orjson
 from signoff.canonical import Json
 from signoff.durations import format_duration
 from signoff.ids import parse_id
+from signoff.store.blindness import Withheld
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_runs import EventView
 from signoff_api.inbox.run_path import outcome_word
@@ -96,24 +97,16 @@ class _Said:
     patch: Json = None
 
 
-def entries(page: Iterable[EventView], *, tasks: Sequence[HumanTaskView], withheld: frozenset[str]) -> Iterator[Entry]:
+def entries(page: Iterable[EventView], *, tasks: Sequence[HumanTaskView], withheld: Withheld) -> Iterator[Entry]:
     """The events of one page of a log, oldest first.
 
     `tasks` are the run's human tasks: an edit is told by what they showed. Of a decision in `withheld` nothing is said
-    but that it was made.
+    but that it was made, and of an edit not by whom.
     """
     shown = _Shown(tasks)
     for event in page:
         shown.follow(event)
         yield _entry(event, shown, withheld)
-
-
-def known_data(event: EventView, withheld: frozenset[str]) -> dict[str, Json]:
-    """The data of an event, without what a blind gate keeps to itself."""
-    if event.data.get("decision_id") in withheld:
-        kept = ("decision_id", "human_task_id", "gate", "revision")
-        return {key: event.data[key] for key in kept if key in event.data}
-    return event.data
 
 
 class _Shown:
@@ -142,11 +135,12 @@ class _Shown:
         return self._payloads.get((str(data.get("human_task_id")), data.get("revision", 0)))
 
 
-def _entry(event: EventView, shown: _Shown, withheld: frozenset[str]) -> Entry:
-    hidden = event.data.get("decision_id") in withheld
-    data = known_data(event, withheld)
-    who = event.actor.get("name", "?")
-    said = _say_withheld(data, who) if hidden else _say(event.type, data, who, shown)
+def _entry(event: EventView, shown: _Shown, withheld: Withheld) -> Entry:
+    known = withheld.known(event)
+    data = known.data
+    who = known.actor.get("name", "?")
+    unsaid = data is not event.data
+    said = _say_withheld(data, who) if unsaid else _say(event.type, data, who, shown)
     changes = tuple(_changes(said.before, said.patch)) if isinstance(said.patch, Mapping) else ()
     trace = data.get("trace")
     return Entry(
@@ -154,7 +148,7 @@ def _entry(event: EventView, shown: _Shown, withheld: frozenset[str]) -> Entry:
         type=event.type,
         sign=_sign(event.type, data),
         at=event.at,
-        actor=event.actor,
+        actor=known.actor,
         what=said.what,
         aside=said.aside,
         quote=said.quote,
@@ -164,7 +158,7 @@ def _entry(event: EventView, shown: _Shown, withheld: frozenset[str]) -> Entry:
         run_id=_other_run(data),
         trace=trace if isinstance(trace, str) else "",
         data={key: value for key, value in data.items() if key != "trace"},
-        withheld=hidden,
+        withheld=known is not event,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -194,15 +193,6 @@ class HumanTaskView:
             said.decision == "approve" and said.revision == self.row.revision and not said.withdrawn
             for said in self.decisions
         )
-
-
-def withheld_from(views: Iterable[HumanTaskView], viewer: Principal) -> frozenset[str]:
-    """The ids of the decisions on these human tasks that a blind gate keeps from the viewer."""
-    found: set[str] = set()
-    for view in views:
-        shown = {said.id for said in view.for_viewer(viewer).decisions}
-        found.update(str(said.id) for said in view.decisions if said.id not in shown)
-    return frozenset(found)
 
 
 def _time(at: datetime | None) -> str | None:

@@ -306,6 +306,8 @@ def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded
     The editor's own approval counts for it and no other; not even that one where others are to be asked now.
     """
     rules = rules_for(fold.graph, gate.name)
+    # What is shown to everybody names nobody where each is to judge alone; the event's actor is kept from them.
+    who = "a reviewer" if gate.blind else recorded.actor.name
     data = {
         "gate": gate.name,
         "human_task_id": str(task.id),
@@ -313,7 +315,7 @@ def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded
         "payload": payload,
         "payload_sha256": sha256_hex(payload),
         "title": rules.title(payload),
-        "why": f"{recorded.actor.name} edited the payload; it needs {gate.approvals} approvals as it is now",
+        "why": f"{who} edited the payload; it needs {gate.approvals} approvals as it is now",
         "due_ms": None,
         "restarted": False,
         "carried": [recorded.id],
@@ -321,5 +323,5 @@ def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded
     others = reviewers_changed(rules, task, payload)
     if others is not None:
         data |= others | {"carried": []}
-        data["why"] = f"{recorded.actor.name} edited the payload, and as it is now others have to be asked"
+        data["why"] = f"{who} edited the payload, and as it is now others have to be asked"
     fold.emit(EventType.GATE_REVISED, data, actor=recorded.actor)

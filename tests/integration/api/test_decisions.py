@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -252,6 +253,32 @@ def test_a_blind_gate_keeps_what_others_said_until_it_is_decided(api: Api) -> No
     max_.ok(max_.decide(task, "approve"), 201)
     assert "secret" in max_.get(f"/human-tasks/{task['id']}").text
     assert "secret" in max_.get(f"/runs/{task['run_id']}/events").text
+
+
+def _names_ana(caller: Any, path: str) -> bool:
+    return re.search(r"\bana\b", caller.get(path).text) is not None
+
+
+EDITABLE_QUORUM = QUORUM.replace("workflow: quorum", "workflow: edited-quorum") + "    editable: [x]\n"
+
+
+def test_who_edited_at_a_blind_gate_is_not_named_until_it_is_decided(api: Api) -> None:
+    api.as_("author").register(EDITABLE_QUORUM, "edited-quorum")
+    ana, max_ = api.as_("ana"), api.as_("max")
+    task = ana.task(api.as_("portal").start("edited-quorum", {"x": 1}))
+    ana.ok(ana.decide(task, "approve", patch={"x": 2}), 201)
+
+    places = (f"/human-tasks/{task['id']}", f"/human-tasks?run={task['run_id']}", f"/runs/{task['run_id']}/events")
+    assert not [place for place in places if _names_ana(max_, place)]
+    log = max_.get(places[2]).get_json()["items"]
+    assert [event["type"] for event in log if event.get("withheld")] == ["decision.recorded", "gate.revised"]
+    assert {event["actor"]["name"] for event in log if event.get("withheld")} == {"a reviewer"}
+    assert _names_ana(api.as_("auditor"), places[2])
+
+    task = max_.ok(max_.get(places[0]))
+    max_.ok(max_.decide(task, "approve"), 201)
+    assert _names_ana(max_, places[0])
+    assert _names_ana(max_, places[2])
 
 
 class TestBulk:

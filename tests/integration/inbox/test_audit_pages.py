@@ -152,6 +152,21 @@ def test_what_a_blind_gate_keeps_is_not_in_the_list_and_can_not_be_searched_for(
     assert "secret-note" in browser.get("/audit?person=ana&decision=approve")
 
 
+def test_who_edited_at_an_open_blind_gate_is_neither_named_nor_found(site: Site) -> None:
+    run_id = site.start("blind", {"amount": 5})
+    site.decide(run_id, "ana", "approve", patch={"amount": 4})
+    browser = site.as_("lead-auditor")
+    assert str(run_id) not in browser.get("/audit?person=ana&workflow=blind")
+    for path in ("/audit?workflow=blind", f"/audit/{run_id}", f"/runs/{run_id}"):
+        page = browser.get(path)
+        row = next(row for row in rows(page) if "a reviewer" in row) if "?" in path else words(page)
+        assert "a reviewer" in row
+        assert not re.search(r"\bana\b", row), path
+    assert str(run_id) in site.as_("auditor").get("/audit?person=ana&workflow=blind")
+    site.decide(run_id, "sam", "approve")
+    assert str(run_id) in browser.get("/audit?person=ana&workflow=blind")
+
+
 # Verification ----------------------------------------------------------------------------------------------------
 
 

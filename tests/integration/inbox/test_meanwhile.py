@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -252,6 +253,15 @@ def test_who_edited_at_a_blind_gate_is_not_named_before_it_is_decided(desk: Desk
     assert "Revision 2 a reviewer" in evidence
     assert "5 → became 4" in evidence
     assert "ana" not in evidence
+    # Nor by the words in which everybody is told why they are asked, nor by what else shows the run.
+    task_page, log = f"/inbox/{task}", f"/runs/{desk.run_of(task)}"
+    for path in (task_page, f"{task_page}/notice", "/inbox?workflow=blind", f"{task_page}/payload.json", log):
+        sam.get(path)
+        assert sam.response is not None
+        others = sam.response.text.replace("<option>ana</option>", "")  # to hand it on to
+        assert not re.search(r"\bana\b", others), path
+    assert "ana approved ok" in desk.as_("auditor").get(log).one("main").text
+    sam.get(task_page)
     sam.press("Approve")
     sam.press("Confirm approve")
     assert "Revision 2 ana" in sam.get(f"/inbox/{task}").one("section", class_="evidence").text

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from signoff.model import EventType
+from signoff.store.blindness import Withheld
 from signoff.store.queries_runs import EventView
-from signoff_api.inbox.timeline import MAX_CHANGES, Change, Entry, brief, entries, known_data
+from signoff_api.inbox.timeline import MAX_CHANGES, Change, Entry, brief, entries
 
 TASK = UUID(int=7)
 OTHER = UUID(int=9)
@@ -28,8 +29,8 @@ def shown(payload: Any, revision: int = 1) -> Any:
     return SimpleNamespace(row=SimpleNamespace(id=TASK, revision=revision, payload=payload))
 
 
-def told(*page: EventView, payload: Any = None, withheld: frozenset[str] = frozenset()) -> list[Entry]:
-    return list(entries(page, tasks=[shown(payload)] if payload is not None else [], withheld=withheld))
+def told(*page: EventView, payload: Any = None, withheld: Withheld | None = None) -> list[Entry]:
+    return list(entries(page, tasks=[shown(payload)] if payload is not None else [], withheld=withheld or Withheld()))
 
 
 def decision(**data: Any) -> EventView:
@@ -38,6 +39,8 @@ def decision(**data: Any) -> EventView:
 
 
 GATE = {"gate": "ok", "human_task_id": str(TASK)}
+KEPT = Withheld(decisions=frozenset({"d1"}))
+EDITED = Withheld(decisions=frozenset({"d1"}), editors=frozenset({(str(TASK), "1")}))
 ASKED = {"candidates": {"users": ["sam"], "groups": ["leads"]}, "why": "amount > 100.0 (amount is 640.0)"}
 
 
@@ -171,7 +174,7 @@ def test_an_edit_is_told_by_the_revision_it_was_made_on() -> None:
         event("gate.revised", seq=5, **GATE, revision=2, payload={"amount": 40}, why="w"),
         decision(seq=6, revision=2, patch={"amount": 4}),
     ]
-    found = list(entries(page, tasks=[shown({"amount": 40}, revision=2)], withheld=frozenset()))
+    found = list(entries(page, tasks=[shown({"amount": 40}, revision=2)], withheld=Withheld()))
     assert found[3].changes == (Change(field="amount", before="640", after="40"),)
     assert found[5].changes == (Change(field="amount", before="40", after="4"),)
 
@@ -198,15 +201,26 @@ def test_an_edit_of_many_fields_is_cut_and_counted() -> None:
 
 def test_a_withheld_decision_says_only_that_it_was_made() -> None:
     said = decision(decision="reject", note="secret", reason="r", patch={"amount": 1}, payload_sha256="s" * 64)
-    (entry,) = told(said, payload={"amount": 2}, withheld=frozenset({"d1"}))
+    (entry,) = told(said, payload={"amount": 2}, withheld=KEPT)
     assert entry.withheld
     assert entry.what == "ana decided ok"
     assert entry.changes == ()
-    assert entry.sign == told(decision(), withheld=frozenset({"d1"}))[0].sign, "the sign would tell"
+    assert entry.sign == told(decision(), withheld=KEPT)[0].sign, "the sign would tell"
     everything = repr(entry)
     assert not [word for word in ("reject", "secret", "amount", "s" * 64) if word in everything]
-    assert known_data(said, frozenset({"d1"})).keys() == {"decision_id", "human_task_id", "gate", "revision"}
-    assert known_data(said, frozenset()) == said.data
+
+
+def test_whose_edit_it_was_is_withheld_where_what_was_said_is() -> None:
+    edit = event("gate.revised", **GATE, revision=2, payload={"amount": 1}, why="w")
+    for said, what in ((decision(patch={"amount": 1}), "a reviewer decided ok"), (edit, "ok shows revision 2")):
+        (entry,) = told(said, withheld=EDITED)
+        assert entry.withheld
+        assert entry.what == what
+        assert "ana" not in repr(entry)
+    (drafted,) = told(event("gate.revised", who="signoff", **GATE, revision=2, why="w"), withheld=KEPT)
+    assert not drafted.withheld
+    (claimed,) = told(event("human_task.claimed", **GATE), withheld=EDITED)
+    assert claimed.actor["name"] == "ana", "that somebody holds it is no secret"
 
 
 def test_an_entry_leads_to_its_human_task_and_to_the_other_run() -> None:
