@@ -119,7 +119,8 @@ def show_inbox(visit: Visit) -> Response:
         visit,
         title=f"{VIEWS[query.view]} · Inbox",
         query=query,
-        tabs=_tabs(visit, query, now),
+        # What fits on the first page is counted: looking for a text once is enough.
+        tabs=_tabs(visit, query, now, number=None if more or request.args.get("cursor") else len(rows)),
         rows=rows,
         more=more,
         next_due=_next_due(visit, query, now) if not rows else None,
@@ -192,18 +193,24 @@ def done_notice(visit: Visit, given: str | None) -> dict[str, Any] | None:
     return {"task": view.row, "said": own[-1], "undo_until": view.row.release_at if undo else None}
 
 
-def _tabs(visit: Visit, query: ListQuery, now: datetime) -> list[dict[str, Any]]:
+def _tabs(visit: Visit, query: ListQuery, now: datetime, *, number: int | None = None) -> list[dict[str, Any]]:
+    """The lists with how much is in each; `number` is how much is in this one, where it is known."""
     found = []
     for view, name in VIEWS.items():
         if view == "all" and not sees_everything(visit.principal):
             continue
         count = None
         if view != "done":
-            chosen = replace(query, view=view).filter(visit.principal, now)
-            number = count_human_tasks(visit.engine.database, visit.principal, chosen, limit=COUNTED)
-            count = f"{COUNTED - 1}+" if number >= COUNTED else str(number)
+            here = number if view == query.view else None
+            many = _count(visit, replace(query, view=view), now) if here is None else here
+            count = f"{COUNTED - 1}+" if many >= COUNTED else str(many)
         found.append({"view": view, "name": name, "count": count, "href": query.tab(view)})
     return found
+
+
+def _count(visit: Visit, query: ListQuery, now: datetime) -> int:
+    chosen = query.filter(visit.principal, now)
+    return count_human_tasks(visit.engine.database, visit.principal, chosen, limit=COUNTED)
 
 
 def _next_due(visit: Visit, query: ListQuery, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -92,6 +93,7 @@ class HumanTaskFilter:
         return {"list": "human_tasks"} | {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+_IN_AN_ID = re.compile(r"[0-9a-f-]{1,36}")
 _NAMES = tuple(HumanTaskRow.__dataclass_fields__)
 _COLUMNS: tuple[sa.ColumnElement[Any], ...] = tuple(human_tasks.c[name] for name in _NAMES)
 _DECISION_COLUMNS = (
@@ -271,11 +273,19 @@ def _conditions(database: Database, chosen: HumanTaskFilter) -> list[sa.ColumnEl
     if chosen.candidate is not None:
         where.append(_asks(database, chosen.candidate))
     if chosen.q is not None:
-        run_id = sa.cast(table.run_id, sa.Text)
-        where.append(
-            sa.or_(table.title.icontains(chosen.q, autoescape=True), run_id.contains(chosen.q.lower(), autoescape=True))
-        )
+        where.append(_says(chosen.q))
     return where
+
+
+def _says(text: str) -> sa.ColumnElement[bool]:
+    """The human tasks with this in their title or in their run's id.
+
+    No index serves it, so each row that is left by the other conditions is looked at; most texts are in no id.
+    """
+    found = human_tasks.c.title.icontains(text, autoescape=True)
+    if not _IN_AN_ID.fullmatch(text.lower()):
+        return found
+    return sa.or_(found, sa.cast(human_tasks.c.run_id, sa.Text).contains(text.lower(), autoescape=True))
 
 
 def _asks(database: Database, candidate: str) -> sa.ColumnElement[bool]:
