@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.acceptance.inbox import browser as chromium
 from tests.acceptance.inbox.browser import Watched
 from tests.acceptance.stack import Stack
 from tests.servers import under_ci
 
 Open: TypeAlias = Callable[..., Page]
+
+# Other tests use the same cores; what is expected comes at once or, on a slow machine, in a while.
+expect.set_options(timeout=chromium.PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
