@@ -8,6 +8,10 @@ from uuid import UUID
 from flask import Response
 
 from signoff.authorization import Action, authorize
+from signoff.engine import Engine
+from signoff.errors import Conflict
+from signoff.identity import Principal
+from signoff.store.blindness import withheld_from
 from signoff.store.database import Database
 from signoff.store.queries_audit import AuditHead, audit_events, audit_head
 from signoff_api import answer_models, request_models
@@ -22,14 +26,12 @@ routes = Routes(tag="audit", description="Evidence, and the proof that nobody ch
     "GET",
     "/runs/{run_id}/audit",
     answers={200: Answer(description="The evidence pack.", model=answer_models.AuditPack)},
-    problems=(403, 404),
+    problems=(403, 404, 409),
 )
 def read_audit_pack(context: Context, run_id: UUID) -> Response:
     """Read everything that is stored of a run, to be verified offline."""
     authorize(context.principal, Action.READ_AUDIT)
-    database = context.engine.database
-    head = audit_head(database, context.engine.core.versions, run_id)
-    return Response(evidence_pack(database, head), content_type=MEDIA_TYPE)
+    return Response(evidence_pack(context.engine, run_id, context.principal), content_type=MEDIA_TYPE)
 
 
 @routes.route(
@@ -53,8 +55,27 @@ def verify_audit_log(context: Context, query: request_models.VerificationQuery) 
     )
 
 
-def evidence_pack(database: Database, head: AuditHead) -> Iterator[bytes]:
-    """The pack a piece at a time: a log may be larger than memory should hold."""
+def evidence_pack(engine: Engine, run_id: UUID, reader: Principal) -> Iterator[bytes]:
+    """The pack of a run a piece at a time: a log may be larger than memory should hold.
+
+    Raises NotFound, and Conflict where it would tell the reader what they may not know yet, both at once.
+    """
+    head = audit_head(engine.database, engine.core.versions, run_id)
+    _expect_nothing_withheld(head, reader)
+    return _pieces(engine.database, head)
+
+
+def _expect_nothing_withheld(head: AuditHead, reader: Principal) -> None:
+    # A pack with less in it would be one that does not verify.
+    if withheld_from(head.human_tasks, reader):
+        raise Conflict(
+            "a blind gate of this run is open and you may decide it: the pack would tell you what others said",
+            code="blind_gate_open",
+            fix="read it once the gate is decided, or let somebody read it whom the gate does not ask",
+        )
+
+
+def _pieces(database: Database, head: AuditHead) -> Iterator[bytes]:
     opening = to_bytes(head.to_json()).removesuffix(b"}") + b',"events":['
     for at, event in enumerate(audit_events(database, head)):
         yield (b"," if at else opening) + to_bytes(event.to_json())

@@ -103,6 +103,13 @@ KINDS = _kinds(
     ),
     ("too_early", 409, "It is too early to decide", "The gate takes no decision before `not_before_at`."),
     ("not_in_bulk", 409, "Not in bulk", "This gate wants each of these decisions made on its own."),
+    (
+        "blind_gate_open",
+        409,
+        "A blind gate is still open",
+        "The evidence pack would tell you what others said at a gate that you may still decide. It is there once the"
+        " gate is decided, and now for those whom the gate does not ask.",
+    ),
     ("claimed", 409, "Somebody else holds it", "Another person has claimed the human task; `winner` names them."),
     ("run_finished", 409, "The run has finished", "A run that has completed, failed or been canceled stays so."),
     ("run_not_failed", 409, "The run has not failed", "Only a failed run can be retried."),

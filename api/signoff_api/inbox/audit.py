@@ -165,7 +165,7 @@ def show_audit_of_run(visit: Visit, run_id: UUID) -> Response:
 def export_audit_of_run(visit: Visit, run_id: UUID) -> Response:
     """The evidence pack, as a file: byte for byte what the API answers."""
     authorize(visit.principal, Action.READ_AUDIT)
-    response = Response(evidence_pack(visit.engine, run_id), content_type=MEDIA_TYPE)
+    response = Response(evidence_pack(visit.engine, run_id, visit.principal), content_type=MEDIA_TYPE)
     response.headers["Content-Disposition"] = f'attachment; filename="signoff-audit-{run_id}.json"'
     return response
 

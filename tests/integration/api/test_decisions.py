@@ -255,6 +255,18 @@ def test_a_blind_gate_keeps_what_others_said_until_it_is_decided(api: Api) -> No
     assert "secret" in max_.get(f"/runs/{task['run_id']}/events").text
 
 
+def test_the_evidence_of_an_open_blind_gate_is_kept_from_an_auditor_who_may_decide_it(api: Api) -> None:
+    api.add("both", kind="user", groups=("leads",), roles=("auditor",))
+    task = _quorum(api)
+    ana, max_, pack = api.as_("ana"), api.as_("max"), f"/runs/{task['run_id']}/audit"
+    api.as_("both").ok(api.as_("both").get(pack))  # nothing has been said yet
+    ana.ok(ana.decide(task, "approve", note="secret"), 201)
+    assert problem(api.as_("both").get(pack), 409, "blind_gate_open")["fix"]
+    assert "secret" in api.as_("auditor").get(pack).text
+    max_.ok(max_.decide(task, "approve"), 201)
+    assert "secret" in api.as_("both").get(pack).text
+
+
 def _names_ana(caller: Any, path: str) -> bool:
     return re.search(r"\bana\b", caller.get(path).text) is not None
 

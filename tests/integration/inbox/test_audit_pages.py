@@ -152,6 +152,19 @@ def test_what_a_blind_gate_keeps_is_not_in_the_list_and_can_not_be_searched_for(
     assert "secret-note" in browser.get("/audit?person=ana&decision=approve")
 
 
+def test_the_export_of_an_open_blind_gate_is_kept_from_an_auditor_who_may_decide_it(site: Site) -> None:
+    run_id = site.start("blind", {"amount": 5})
+    browser, path = site.as_("lead-auditor"), f"/audit/{run_id}/export"
+    browser.get(path)  # nothing has been said yet
+    site.decide(run_id, "ana", "approve", note="secret-note")
+    page = browser.get(path, 409)
+    assert "read it once the gate is decided" in words(page)
+    assert "secret-note" not in page
+    assert "secret-note" in site.as_("auditor").get(path)
+    site.decide(run_id, "sam", "approve")
+    assert "secret-note" in browser.get(path)
+
+
 def test_who_edited_at_an_open_blind_gate_is_neither_named_nor_found(site: Site) -> None:
     run_id = site.start("blind", {"amount": 5})
     site.decide(run_id, "ana", "approve", patch={"amount": 4})
