@@ -12,9 +12,10 @@ from uuid import UUID
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import execution, human_tasks, runs
+from signoff.engine import anchoring, execution, human_tasks, runs
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
+from signoff.engine.anchoring import Anchored
 from signoff.engine.core import Core
 from signoff.engine.execution import Claimed
 from signoff.engine.human_tasks import BulkItem, BulkOutcome, Decided
@@ -100,7 +101,10 @@ class Engine:
         human_tasks.claim(self.core, human_task_id, by=by)
 
     def keep_claim(self, human_task_id: UUID, *, by: Principal) -> bool:
-        """Let one's own claim last longer; False when one has none any more. Nothing of it is in the log."""
+        """Let one's own claim last longer; False when one has none any more. Nothing of it is in the log.
+
+        Raises Forbidden for who is not (or no longer) asked, NotFound for who may not see it.
+        """
         return human_tasks.keep_claim(self.core, human_task_id, by=by)
 
     def release(self, human_task_id: UUID, *, by: Principal) -> None:
@@ -179,9 +183,19 @@ class Engine:
         """See to everything that is due."""
         return sweeping.sweep(self.core)
 
-    def verify(self, run_id: UUID | None = None) -> Verification:
-        """Recompute the hash chain and the head of one run, or of all."""
-        return verifying.verify(self.core, run_id)
+    def verify(self, run_id: UUID | None = None, *, noted: str | None = None) -> Verification:
+        """Recompute the hash chain and the head of one run, or of all, and ask the anchors.
+
+        `noted` is the hash of an anchor that has to be there.
+        """
+        return verifying.verify(self.core, run_id, noted=noted)
+
+    def anchor(self, *, begin: bool = False) -> Anchored:
+        """Sign where every log stands, into the file of anchors; with `begin` the file is made.
+
+        Raises ConfigurationError, Conflict when the file is not as it was left, Unavailable.
+        """
+        return anchoring.anchor(self.database, self.settings, begin=begin)
 
 
 def build_engine(settings: Settings, *, pool_size: int | None = None) -> Engine:

@@ -71,7 +71,11 @@ def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
 
 def keep_claim(core: Core, human_task_id: UUID, *, by: Principal) -> bool:
     with core.database.transaction() as cursor:
-        _, task = _lock_human_task(core, cursor, human_task_id)
+        locked, task = _lock_human_task(core, cursor, human_task_id)
+        facts = facts_of(locked, task)
+        authorize(by, Action.READ_HUMAN_TASK, facts)
+        # Who is no longer asked must not keep it from those who are.
+        authorize(by, Action.CLAIM, facts)
         if task.state is not TaskState.OPEN or task.assignee != by.name:
             return False
         hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes)

@@ -122,7 +122,9 @@ def run_facts(locked: Locked) -> RunFacts:
     """What authorization has to know of this run."""
     candidates = Candidates()
     for task in locked.row.state.human_tasks.values():
-        candidates = candidates.with_(task.candidates)
+        # Who holds a human task sees its run, also when they are no longer asked.
+        holds = Candidates(users=() if task.assignee is None else (task.assignee,))
+        candidates = candidates.with_(task.candidates).with_(holds)
     return RunFacts(requester_id=locked.row.state.requester.id, candidates=candidates)
 
 
