@@ -126,6 +126,12 @@ def test_what_is_touched_is_large_enough(screens: Screens, states: dict[str, Any
         assert small == [], name
 
 
+def test_every_place_can_be_seen_on_a_phone(screens: Screens, states: dict[str, Any], open_page: Open) -> None:
+    page = at(screens, states, open_page, "audit", viewport=PHONE)
+    assert page.locator(".places a").count() == 4
+    assert page.locator(".places").evaluate("places => places.scrollWidth - places.clientWidth") <= 0
+
+
 def test_focus_is_never_hidden_by_the_bar_of_options(screens: Screens, states: dict[str, Any], open_page: Open) -> None:
     page = at(screens, states, open_page, "review")
     page.locator("body").press("Tab")
