@@ -301,6 +301,7 @@ class Verification(Shown):
     events: int
     first_bad: FirstBad | None
     anchored_at: datetime | None
+    unanchored: int | None
 
 
 class Health(Shown):

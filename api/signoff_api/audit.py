@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Response
 
 from signoff.authorization import Action, authorize
 from signoff.engine import Engine
+from signoff.engine.anchoring import proofs
 from signoff.errors import Conflict
 from signoff.identity import Principal
 from signoff.store.blindness import withheld_from
@@ -41,18 +43,13 @@ def read_audit_pack(context: Context, run_id: UUID) -> Response:
     problems=(403, 404),
 )
 def verify_audit_log(context: Context, query: request_models.VerificationQuery) -> Response:
-    """Recompute the hash chain of one run, or of all."""
+    """Recompute the hash chain of one run, or of all, and hold them against the anchors.
+
+    `anchored_at` is the moment up to which anchors vouch for the log, `unanchored` how many events are behind it.
+    """
     authorize(context.principal, Action.READ_AUDIT)
     found = context.engine.verify(query.run)
-    return answer(
-        {
-            "ok": found.ok,
-            "runs": found.runs,
-            "events": found.events,
-            "first_bad": None if found.first_bad is None else found.first_bad.to_json(),
-            "anchored_at": found.anchored_at,
-        }
-    )
+    return answer(found.to_json())
 
 
 def evidence_pack(engine: Engine, run_id: UUID, reader: Principal) -> Iterator[bytes]:
@@ -62,7 +59,7 @@ def evidence_pack(engine: Engine, run_id: UUID, reader: Principal) -> Iterator[b
     """
     head = audit_head(engine.database, engine.core.versions, run_id)
     _expect_nothing_withheld(head, reader)
-    return _pieces(engine.database, head)
+    return _pieces(engine.database, replace(head, anchors=proofs(engine.settings, run_id, upto=head.seq)))
 
 
 def _expect_nothing_withheld(head: AuditHead, reader: Principal) -> None:

@@ -110,6 +110,16 @@ class Settings(BaseSettings):
     session_hours: float = Field(default=12.0, ge=0.1, le=168, description="how long a sign-in to the pages holds")
     idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
 
+    anchor_file: Path | None = Field(
+        default=None, description="anchors of the log, outside the database; verification compares with them"
+    )
+    anchor_key_file: Path | None = Field(
+        default=None, description="private key in PEM; only `signoff audit anchor` needs it"
+    )
+    anchor_public_key_file: Path | None = Field(
+        default=None, description="public keys in PEM whose anchors are believed; without it, that of the private key"
+    )
+
     log_json: bool = Field(default=False, description="one JSON object a line, for machines")
     log_level: Level = Field(default="INFO", description="from this on is logged")
 

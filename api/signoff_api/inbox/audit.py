@@ -87,6 +87,7 @@ class Checked:
     oldest: datetime | None
     rest: UUID | None
     seconds: float
+    anchored_at: datetime | None
 
 
 @pages.route("GET", "/audit", key="audit")
@@ -207,6 +208,7 @@ def check(engine: Engine, *, since: datetime | None, until: datetime | None, bef
         oldest=seen[-1].created_at if seen else None,
         rest=seen[-1].id if len(seen) < len(found) else None,
         seconds=time.monotonic() - began,
+        anchored_at=next((verified.anchored_at for verified in done if verified.anchored_at is not None), None),
     )
 
 

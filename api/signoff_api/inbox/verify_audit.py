@@ -3,13 +3,19 @@
 
     python -I verify_audit.py signoff-audit-RUN.json
     python -I verify_audit.py --head HASH signoff-audit-RUN.json
+    python -I verify_audit.py --key anchors.pub signoff-audit-RUN.json
 
 What is recomputed: the hash of every event and its link to the one before, the head, the hash of the definition and of
 every payload. Then the log is read from its first event on, and what it comes to is compared with what the pack says
 of the run, its human tasks and their decisions.
 
-What a pack can't prove by itself: that nobody wrote all of it anew, hashes included, or left its last events out.
-Whoever noted the head's hash earlier, elsewhere, gives it with --head. And these are said by the pack alone: a human
+Anchors are marks that were signed outside the database. Each is verified: its signature (Ed25519), that it names this
+run, and that the event it names is the one in the log. Whose signature it is shows only with --key, a public key that
+you have from elsewhere: a pack brings the keys of its own anchors along, and whoever writes a pack can sign with any.
+
+What a pack can't prove by itself: that nobody wrote all of it anew, hashes included, or left its last events out. An
+anchor proves the former up to the event that it names; which anchors there are the pack alone says. Whoever noted the
+head's hash earlier, elsewhere, gives it with --head. And these are said by the pack alone: a human
 task's due_at, not_before_at, release_at, consequences, recommendation and completed_at where the run's end closed it.
 
 Exit codes: 0 everything holds, 1 something does not, 2 the file is no pack that can be read.
@@ -18,6 +24,7 @@ Exit codes: 0 everything holds, 1 something does not, 2 the file is no pack that
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import math
@@ -34,6 +41,12 @@ HASHED = ("seq", "type", "at", "actor", "data", "prev_hash")
 ALSO_SAID = ("surface", "reading_ms")
 """What the log may know of a decision, and a pack need not tell beside it."""
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+ANCHOR = ("kind", "format", "number", "at", "previous", "heads", "root")
+PROOF = ("anchor", "signature", "key", "seq", "hash", "index", "path")
+KEY_PREFIX = bytes.fromhex("302a300506032b6570032100")
+"""What stands before the 32 bytes of an Ed25519 public key in a PEM file (RFC 8410)."""
 
 
 class Unreadable(Exception):
@@ -103,6 +116,83 @@ def number(value: float) -> str:
         return f"{sign}0.{'0' * -point}{digits}"
     rest = f".{digits[1:]}" if len(digits) > 1 else ""
     return f"{sign}{digits[0]}{rest}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+
+
+# Ed25519 (RFC 8032) ----------------------------------------------------------------------------------------------
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+Point = tuple[int, int, int, int]
+"""Extended coordinates: x = X/Z, y = Y/Z, x * y = T/Z."""
+NEUTRAL: Point = (0, 1, 1, 0)
+
+
+def ed25519_holds(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether this is the signature of the message by the owner of the public key. Nothing secret is computed with."""
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    public, commitment = _point(key), _point(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    if public is None or commitment is None or scalar >= ORDER:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % ORDER
+    left, right = _times(scalar, BASE), _sum(commitment, _times(challenge, public))
+    return (left[0] * right[2] - right[0] * left[2]) % P == 0 == (left[1] * right[2] - right[1] * left[2]) % P
+
+
+def _sum(one: Point, other: Point) -> Point:
+    a, b = (one[1] - one[0]) * (other[1] - other[0]) % P, (one[1] + one[0]) * (other[1] + other[0]) % P
+    c, d = 2 * one[3] * other[3] * D % P, 2 * one[2] * other[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _times(scalar: int, point: Point) -> Point:
+    found = NEUTRAL
+    while scalar:
+        if scalar & 1:
+            found = _sum(found, point)
+        point, scalar = _sum(point, point), scalar >> 1
+    return found
+
+
+def _point(encoded: bytes) -> Point | None:
+    """The point of 32 bytes; None where they are those of none."""
+    y = int.from_bytes(encoded, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+_BASE = _point((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+assert _BASE is not None
+BASE: Point = _BASE
+
+
+def public_keys(text: str) -> set[str]:
+    """The Ed25519 public keys of a PEM file, in hexadecimal. Raises Unreadable."""
+    begin, end = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
+    found = set()
+    for part in text.split(begin)[1:]:
+        try:
+            der = base64.b64decode("".join(part.partition(end)[0].split()), validate=True)
+        except ValueError as error:
+            raise Unreadable("a public key is no PEM") from error
+        if len(der) != len(KEY_PREFIX) + 32 or not der.startswith(KEY_PREFIX):
+            raise Unreadable("a public key is none of Ed25519")
+        found.add(der[len(KEY_PREFIX) :].hex())
+    if not found:
+        raise Unreadable("the file has no public key in PEM")
+    return found
 
 
 # What the log comes to -------------------------------------------------------------------------------------------
@@ -356,12 +446,51 @@ def check_members(pack: Mapping[str, Any]) -> Iterator[str]:
     extra = sorted(set(pack) - set(MEMBERS))
     if extra:
         yield f"the pack has members that no check covers: {', '.join(extra)}"
-    if pack["anchors"]:
-        yield "anchors: this program knows none, and can't say whether they hold"
 
 
-def check(pack: Mapping[str, Any]) -> list[str]:
-    """Everything that does not hold, the chain first: what is after a broken link explains itself by it."""
+def check_anchors(pack: Mapping[str, Any], trusted: set[str] | None) -> Iterator[str]:
+    """Each anchor is signed, names this run, and names an event as the log has it."""
+    if trusted is not None and not pack["anchors"]:
+        yield "anchors: there are none, so nothing is signed by the key that was given"
+    for proof in pack["anchors"]:
+        anchor = proof["anchor"]
+        where = f"anchor {anchor['number']}"
+        if sorted(proof) != sorted(PROOF) or sorted(anchor) != sorted(ANCHOR):
+            yield f"{where}: it has another form than anchors have"
+        if anchor["kind"] != "signoff-anchor" or anchor["format"] != FORMAT:
+            yield f"{where}: this program does not know its kind"
+        key = proof["key"]
+        if trusted is not None and key not in trusted:
+            yield f"{where}: it is signed with another key than the one that was given"
+        if not ed25519_holds(bytes.fromhex(key), canonical(anchor), bytes.fromhex(proof["signature"])):
+            yield f"{where}: it is not what was signed"
+        if _root(pack["run"]["id"], proof) != anchor["root"]:
+            yield f"{where}: it does not name this run"
+        seq = proof["seq"]
+        if not 1 <= seq <= len(pack["events"]) or pack["events"][seq - 1]["hash"] != proof["hash"]:
+            yield f"{where}: the event that it names is not in the log"
+
+
+def _root(run_id: str, proof: Mapping[str, Any]) -> str:
+    """The root of the tree in which the path leads from this run's leaf upward; empty where it can't be one."""
+    index, size, path = proof["index"], proof["anchor"]["heads"], list(proof["path"])
+    if not 0 <= index < size:
+        return ""
+    leaf = bytes.fromhex(run_id.replace("-", "")) + proof["seq"].to_bytes(4, "big") + bytes.fromhex(proof["hash"])
+    node = hashlib.sha256(b"\0" + leaf).digest()
+    while size > 1:
+        if index ^ 1 < size:
+            sibling = bytes.fromhex(path.pop(0))
+            node = hashlib.sha256(b"\1" + (sibling + node if index & 1 else node + sibling)).digest()
+        index, size = index // 2, (size + 1) // 2
+    return "" if path else node.hex()
+
+
+def check(pack: Mapping[str, Any], trusted: set[str] | None = None) -> list[str]:
+    """Everything that does not hold, the chain first: what is after a broken link explains itself by it.
+
+    `trusted` are the keys whose anchors are believed; without it, that of each anchor itself.
+    """
     findings: list[str] = []
     try:
         if pack["format"] != FORMAT:
@@ -375,7 +504,8 @@ def check(pack: Mapping[str, Any]) -> list[str]:
             log.apply(event)
         for replayed in (check_run, check_human_tasks, check_decisions):
             findings += replayed(pack, log)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError) as error:
+        findings += check_anchors(pack, trusted)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError, OverflowError) as error:
         findings.append(f"{'after that ' if findings else ''}it does not read as a pack: {error!r}")
     return findings
 
@@ -423,10 +553,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Verify an evidence pack of Signoff offline.")
     parser.add_argument("pack", metavar="FILE", help="the exported pack; - reads standard input")
     parser.add_argument("--head", metavar="HASH", help="the head's hash as somebody noted it earlier, elsewhere")
+    parser.add_argument("--key", metavar="FILE", help="the public keys whose anchors are believed, in PEM")
     given = parser.parse_args(arguments)
     try:
+        trusted = None if given.key is None else public_keys(_text_of(given.key))
         pack = read(given.pack)
-        findings = check(pack)
+        findings = check(pack, trusted)
     except (Unreadable, RecursionError) as error:
         sys.stderr.write(f"can't be read: {str(error)!a}\n")
         return 2
@@ -440,9 +572,28 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     counts = f"{len(pack['events'])} events, {len(pack['human_tasks'])} human tasks, {len(pack['decisions'])} decisions"
     sys.stdout.write(f"HOLDS: run {pack['run']['id']}, {counts}\nhead {pack['head']['hash']}\n")
-    if given.head is None:
+    sys.stdout.write(_vouched(pack, trusted))
+    if given.head is None and not (trusted and pack["anchors"]):
         sys.stdout.write("Compare this head with one noted earlier, elsewhere: only that shows a log written anew.\n")
     return 0
+
+
+def _vouched(pack: Mapping[str, Any], trusted: set[str] | None) -> str:
+    """What the anchors come to, in a line."""
+    if not pack["anchors"]:
+        return "No anchor vouches for it.\n"
+    newest = max(pack["anchors"], key=lambda proof: (proof["seq"], proof["anchor"]["number"]))
+    signer = "signed with the key that was given" if trusted else f"signed with key {newest['key']}"
+    said = f"anchored up to event {newest['seq']} of {len(pack['events'])}, at {newest['anchor']['at']}, {signer}\n"
+    return said if trusted else f"{said}Give --key with the public key that you know: only that shows who signed.\n"
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise Unreadable(str(error)) from error
 
 
 def _printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`signoff audit verify` and `signoff audit export`."""
+"""`signoff audit verify`, `export`, `anchor` and `keygen`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,23 @@ def verify(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Only this run.")] = None,
     *,
     database: Annotated[bool, typer.Option("--database", help="Recompute here, straight from the database.")] = False,
+    noted: Annotated[
+        str | None,
+        typer.Option("--anchor", metavar="HASH", help="An anchor that has to be there; with --database."),
+    ] = None,
     as_json: AsJson = False,
     api: Api = None,
     key: Key = None,
     as_: As = None,
 ) -> None:
-    """Recompute every hash and every head. Exit code 1 when something does not add up."""
+    """Recompute every hash and every head, and hold them against the anchors.
+
+    Exit code 1 when something does not add up.
+    """
     output = Output(as_json=as_json)
-    found = _from_database(run_id) if database else _from_api(run_id, api, key, as_)
+    if noted is not None and not database:
+        raise InvalidInput("--anchor is about the file of anchors here", fix="add --database")
+    found = _from_database(run_id, noted) if database else _from_api(run_id, api, key, as_)
     if as_json:
         output.json(found)
     else:
@@ -80,6 +89,48 @@ def export(
         Output().note(f"{file}: {size} bytes")
 
 
+@_group.command()
+def anchor(
+    *,
+    begin: Annotated[bool, typer.Option("--begin", help="Make the file, for the first anchor.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign where every log stands now, into $SIGNOFF_ANCHOR_FILE.
+
+    For a timer: any number at once does no harm, and where nothing has changed nothing is written. Note the hash that
+    it prints elsewhere; `signoff audit verify --database --anchor HASH` shows whether it is still there.
+    """
+    from signoff.cli.direct import opened_engine
+    from signoff.model import format_time
+
+    output = Output(as_json=as_json)
+    with opened_engine() as engine:
+        made = engine.anchor(begin=begin)
+    if as_json:
+        about = {"number": made.number, "at": format_time(made.at), "heads": made.heads, "hash": made.hash}
+        output.json(about | {"made": made.made})
+        return
+    said = f"{_counted(made.heads, 'run')} changed" if made.made else "nothing has changed since"
+    output.line(f"anchor {made.number} of {format_time(made.at)} {made.hash}: {said}")
+
+
+@_group.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a pair of keys for anchors: FILE, which signs, and FILE.pub, which verifies."""
+    from signoff.anchors.keys import make_pair
+
+    public = make_pair(file)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"private": str(file), "public": str(public)})
+        return
+    output.line(f"{file} signs: keep it where the database's people can't read it")
+    output.line(f"{public} verifies: give it to the API, and to whoever audits")
+
+
 def _download_to(client: Client, where: str, file: Path) -> int:
     """Under its name only once it is whole: half of an evidence pack must not look like one."""
     try:
@@ -105,23 +156,19 @@ def _from_api(run_id: str | None, api: str | None, key: str | None, as_: str | N
         return client.get(path("audit", "verification"), [("run", run_id)] if run_id else [])
 
 
-def _from_database(run_id: str | None) -> dict[str, Any]:
+def _from_database(run_id: str | None, noted: str | None) -> Any:
     from signoff.cli.direct import opened_engine
     from signoff.errors import NotFound
     from signoff.ids import parse_id
+    from signoff.model import format_time
 
     wanted = parse_id(run_id) if run_id else None
     if run_id and wanted is None:
         raise NotFound(f"{run_id!r} is not the id of a run")
     with opened_engine() as engine:
-        found = engine.verify(wanted)
-    return {
-        "ok": found.ok,
-        "runs": found.runs,
-        "events": found.events,
-        "first_bad": found.first_bad.to_json() if found.first_bad is not None else None,
-        "anchored_at": None,
-    }
+        found = engine.verify(wanted, noted=noted).to_json()
+    anchored_at = found["anchored_at"]
+    return found | {"anchored_at": None if anchored_at is None else format_time(anchored_at)}
 
 
 def _show(output: Output, found: Any) -> None:
@@ -132,11 +179,24 @@ def _show(output: Output, found: Any) -> None:
     counted = f"{_counted(found['runs'], 'run')}, {_counted(found['events'], 'event')}"
     if found["ok"]:
         output.show(Text.assemble(("✓ ", "green"), f"{counted}: every hash and every head is right"))
+        output.line(f"  {_vouched(found)}", style="dim")
         return
     bad = found["first_bad"]
-    place = f"run {bad['run']}" + (f", event {bad['seq']}" if bad.get("seq") is not None else "")
+    place = f"run {bad['run']}" if bad["run"] is not None else "the anchors"
+    place += f", event {bad['seq']}" if bad.get("seq") is not None else ""
     output.show(Text.assemble(("✗ ", "red"), (visible(place), "bold"), f": {visible(bad['problem'])}"))
     output.line(f"  found after {counted}; verification stops at the first fault", style="dim")
+
+
+def _vouched(found: Any) -> str:
+    # An API of an earlier release says nothing of it.
+    if found.get("anchored_at") is None:
+        return "no anchor outside the database vouches for it: had all of it been written anew, it would look the same"
+    behind = found.get("unanchored") or 0
+    rest = (
+        "there are no later events" if behind == 0 else f"no anchor vouches for {_counted(behind, 'later event')} yet"
+    )
+    return f"anchors outside the database vouch for it up to {found['anchored_at']}; {rest}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from signoff.anchors.form import BrokenAnchors
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
+from signoff.engine.anchoring import anchors_of
 from signoff.engine.core import Core, queue_of
+from signoff.engine.witness import Claim, Objection, Witness
 from signoff.errors import NotFound
 from signoff.model import GENESIS_HASH, EventType, HumanTask, RunState, RunStatus, event_hash
 from signoff.store.database import Cursor
@@ -27,44 +31,129 @@ _MOVING = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.RETRYING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """The first thing that does not add up in one run."""
+    """The first thing that does not add up in one run; `run_id` is None where it is the file of anchors."""
 
-    run_id: UUID
+    run_id: UUID | None
     seq: int | None
     problem: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"run": str(self.run_id), "seq": self.seq, "problem": self.problem}
+        run_id = None if self.run_id is None else str(self.run_id)
+        return {"run": run_id, "seq": self.seq, "problem": self.problem}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What a verification found. `anchored_at` is the last moment up to which an anchor outside vouches for the log."""
+    """What a verification found.
+
+    `anchored_at` is the last moment up to which an anchor outside vouches for the log, and `unanchored` the number of
+    events that no anchor names; both are None where no anchors are configured, or something does not add up.
+    """
 
     ok: bool
     runs: int
     events: int
     first_bad: Fault | None
-    anchored_at: None = None
+    anchored_at: datetime | None = None
+    unanchored: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "runs": self.runs,
+            "events": self.events,
+            "first_bad": None if self.first_bad is None else self.first_bad.to_json(),
+            "anchored_at": self.anchored_at,
+            "unanchored": self.unanchored,
+        }
 
 
-def verify(core: Core, run_id: UUID | None = None) -> Verification:
+@dataclass(slots=True, kw_only=True)
+class _Outside:
+    """What the anchors claim of the runs of one batch, and which runs were there to be asked."""
+
+    witness: Witness | None
+    claims: dict[UUID, list[Claim]] = field(default_factory=dict)
+    seen: set[UUID] = field(default_factory=set)
+
+    def turn_to(self, batch: Sequence[UUID] | None, *, alone: bool) -> None:
+        """Take the claims on the runs of the next batch, and on those that should be between it and the one before.
+
+        None is all that are left.
+        """
+        self.seen.clear()
+        if self.witness is None:
+            return
+        if alone and batch is not None:
+            self.claims = self.witness.claims_on(batch[0])
+        else:
+            self.claims = self.witness.claims_upto(None if batch is None else batch[-1])
+
+    def ask(self, run: StoredRun) -> Fault | None:
+        run_id = run.row.state.run_id
+        self.seen.add(run_id)
+        if self.witness is None:
+            return None
+        return _fault(self.witness.objection(run_id, run.events, self.claims.get(run_id, ())))
+
+    def missing(self) -> Fault | None:
+        return None if self.witness is None else _fault(self.witness.missing(self.claims, self.seen))
+
+
+def verify(core: Core, run_id: UUID | None = None, *, noted: str | None = None) -> Verification:
     """Verify one run, or all of them in batches, oldest first; stops at the first fault. Raises NotFound.
 
+    Where anchors are configured, each log is held against them; `noted` is the hash of one that has to be there.
     Nothing is locked and nothing written. Each run is seen as of one moment.
     """
     # Graphs that this process knows from earlier may no longer be those that are stored.
     versions = VersionCache()
+    # Before the runs: what is anchored by now is there to be seen.
+    outside, broken = _outside(core, noted)
     runs = events = 0
     for batch in _batches(core, run_id):
-        for count, fault in _verify_batch(core, versions, batch):
+        outside.turn_to(batch, alone=run_id is not None)
+        for count, fault in _verify_batch(core, versions, batch, outside):
             runs += 1
             events += count
             if fault is not None:
                 return Verification(ok=False, runs=runs, events=events, first_bad=fault)
-    if run_id is not None and not runs:
+        fault = outside.missing()
+        if fault is not None:
+            return Verification(ok=False, runs=runs, events=events, first_bad=fault)
+    if run_id is None:
+        outside.turn_to(None, alone=False)
+        broken = outside.missing() or broken
+    elif not runs:
         raise NotFound("there is no such run, or none that you may see")
-    return Verification(ok=True, runs=runs, events=events, first_bad=None)
+    if broken is not None or outside.witness is None:
+        return Verification(ok=broken is None, runs=runs, events=events, first_bad=broken)
+    return Verification(
+        ok=True,
+        runs=runs,
+        events=events,
+        first_bad=None,
+        anchored_at=outside.witness.anchored_at,
+        unanchored=outside.witness.unanchored,
+    )
+
+
+def _outside(core: Core, noted: str | None) -> tuple[_Outside, Fault | None]:
+    """The anchors, or what is wrong with their file. The runs are verified all the same."""
+    try:
+        log = anchors_of(core.settings)
+    except BrokenAnchors as error:
+        return _Outside(witness=None), Fault(run_id=None, seq=None, problem=str(error))
+    broken = None
+    if noted is not None and (log is None or noted.lower() not in {each.anchor.hash for each in log.anchors}):
+        broken = Fault(run_id=None, seq=None, problem="there is no anchor of the hash that was noted")
+    return _Outside(witness=None if log is None else Witness.of(log)), broken
+
+
+def _fault(objection: Objection | None) -> Fault | None:
+    if objection is None:
+        return None
+    return Fault(run_id=objection.run_id, seq=objection.seq, problem=objection.problem)
 
 
 def chain_fault(run_id: UUID, stored: Sequence[StoredEvent]) -> Fault | None:
@@ -146,32 +235,39 @@ def _exactly(one: Json, other: Json) -> bool:
     return isinstance(one, bool) is isinstance(other, bool)
 
 
-def _verify_batch(core: Core, versions: VersionCache, ids: Sequence[UUID]) -> Iterator[tuple[int, Fault | None]]:
+def _verify_batch(
+    core: Core, versions: VersionCache, ids: Sequence[UUID], outside: _Outside
+) -> Iterator[tuple[int, Fault | None]]:
     """The number of events and the fault of each of these runs."""
     done = 0
     try:
-        for found in _verify_together(core, versions, ids):
+        for found in _verify_together(core, versions, ids, outside):
             yield found
             done += 1
     except UNREADABLE:
         # One by one, it shows whose rows can't be read.
         for run_id in ids[done:]:
-            found_alone = _verify_alone(core, versions, run_id)
+            found_alone = _verify_alone(core, versions, run_id, outside)
             if found_alone is not None:
                 yield found_alone
 
 
-def _verify_together(core: Core, versions: VersionCache, ids: Sequence[UUID]) -> Iterator[tuple[int, Fault | None]]:
+def _verify_together(
+    core: Core, versions: VersionCache, ids: Sequence[UUID], outside: _Outside
+) -> Iterator[tuple[int, Fault | None]]:
     with core.database.transaction() as cursor:
         in_one_snapshot(cursor)
         for run in stored_runs(cursor, ids):
-            yield len(run.events), _run_fault(cursor, versions, run)
+            # The anchors are asked last: about logs that are sound in themselves.
+            yield len(run.events), _run_fault(cursor, versions, run) or outside.ask(run)
 
 
-def _verify_alone(core: Core, versions: VersionCache, run_id: UUID) -> tuple[int, Fault | None] | None:
+def _verify_alone(
+    core: Core, versions: VersionCache, run_id: UUID, outside: _Outside
+) -> tuple[int, Fault | None] | None:
     try:
         # None at all is a run that has been deleted since it was listed, or never was.
-        return next(_verify_together(core, versions, [run_id]), None)
+        return next(_verify_together(core, versions, [run_id], outside), None)
     except Disagreement as error:
         return 0, Fault(run_id=run_id, seq=None, problem=str(error))
     except UNREADABLE as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,10 @@ HOW_TO_VERIFY = (
     " RFC 8785 canonical JSON, and SHA-256 it; the hexadecimal digest is `hash`. The first `prev_hash` is"
     f" {GENESIS_HASH[:4]}… (64 zeros), each other one the `hash` before it, and the last `hash` is `head.hash`."
     " `definition.sha256` is the SHA-256 of the canonical JSON of `definition.graph`, and each `payload_sha256` that"
-    " of a payload."
+    " of a payload. Each of `anchors` was signed outside the database: `signature` is Ed25519 by `key` over the"
+    " canonical JSON of `anchor`, whose `root` is that of a Merkle tree: a leaf is the SHA-256 of 00, the run's id,"
+    " `seq` in four bytes and `hash`, a node that of 01 and the two below it; one without a sibling goes up as it is."
+    " `path` has the siblings of the leaf that is number `index`, from 0, of `heads`. `hash` is that of event `seq`."
 )
 
 
@@ -41,6 +44,7 @@ class AuditHead:
     human_tasks: tuple[HumanTaskView, ...]
     seq: int
     hash: str
+    anchors: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         decisions = [said.to_json() for task in self.human_tasks for said in sorted(task.decisions, key=lambda d: d.at)]
@@ -57,7 +61,7 @@ class AuditHead:
             "human_tasks": [task.to_json() for task in self.human_tasks],
             "decisions": decisions,
             "head": {"seq": self.seq, "hash": self.hash},
-            "anchors": [],
+            "anchors": list(self.anchors),
         }
 
 

@@ -103,6 +103,8 @@ events = Table(
     PrimaryKeyConstraint("run_id", "seq"),
     # What policy decided by itself is counted beside what people did.
     Index("events_gate_passed", "at", postgresql_where=text("type = 'gate.passed'")),
+    # Which logs have grown since a moment: an anchor asks for it.
+    Index("events_by_time", "at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
 )
 
 human_tasks = Table(

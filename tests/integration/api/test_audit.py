@@ -65,7 +65,14 @@ def test_verification_finds_what_was_changed(api: Api, pack: Any, module_databas
     auditor = api.as_("auditor")
     run_id = pack["run"]["id"]
     found = auditor.ok(auditor.get(f"/audit/verification?run={run_id}"))
-    assert found == {"ok": True, "runs": 1, "events": len(pack["events"]), "first_bad": None, "anchored_at": None}
+    assert found == {
+        "ok": True,
+        "runs": 1,
+        "events": len(pack["events"]),
+        "first_bad": None,
+        "anchored_at": None,
+        "unanchored": None,
+    }
     with psycopg.connect(module_database_url) as connection:
         connection.execute(
             "UPDATE events SET data = replace(data::text, '¿?', '!!')::json WHERE run_id = %s AND seq = 3", (run_id,)
