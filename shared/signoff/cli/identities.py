@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from signoff.store.identity import ApiKey
 
 _PANEL = "Operations"
+_MAX_OVERLAP = timedelta(days=30)
 _principals = typer.Typer(no_args_is_help=True, help="People, services and agents. Needs the database, not the API.")
 _keys = typer.Typer(no_args_is_help=True, help="API keys. Needs the database, not the API.")
 
@@ -180,17 +181,40 @@ def revoke(
     from signoff.cli.direct import opened_database
     from signoff.store.identity import revoke_api_key
 
-    prefix = key.removeprefix("so_").split("_")[0]
     with opened_database() as database:
-        found = next((each for each in _keys_of(database, None) if key == str(each.id) or prefix == each.prefix), None)
-        if found is None:
-            raise NotFound("there is no such API key", fix="signoff key list")
+        found = _key_named(database, key)
         revoke_api_key(database, found.id)
     output = Output(as_json=as_json)
     if as_json:
         output.json({"id": str(found.id), "principal": found.principal, "revoked": True})
     else:
         output.line(f"so_{found.prefix} of {found.principal} is revoked")
+
+
+@_keys.command("rotate")
+def rotate(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, its prefix, or the key itself.")],
+    *,
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old key still opens what it does.")
+    ] = "24h",
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key for the same principal; the old one ends after the overlap. The new one is printed once."""
+    from signoff.cli.direct import opened_database
+    from signoff.store.identity import rotate_api_key
+
+    lasts = _overlap(overlap)
+    with opened_database() as database:
+        found = _key_named(database, key)
+        made = rotate_api_key(database, found.id, overlap=lasts)
+        old = next(each for each in _keys_of(database, found.principal) if each.id == found.id)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"principal": found.principal, "key": made, "replaces": _key_json(old)})
+        return
+    sys.stdout.write(f"{made}\n")
+    output.note(f"the new key of {found.principal}; it can't be shown again. so_{found.prefix} ends within {overlap}")
 
 
 def _ensure_admin(database: Database, name: str) -> None:
@@ -217,6 +241,26 @@ def _expiry(text: str | None) -> datetime | None:
         return datetime.now(UTC) + timedelta(milliseconds=parse_duration(text))
     except ValueError as error:
         raise SignoffError(str(error), code="usage", fix="--expires 90d") from error
+
+
+def _overlap(text: str) -> timedelta:
+    from signoff.durations import parse_duration
+
+    try:
+        lasts = timedelta(milliseconds=parse_duration(text))
+    except ValueError as error:
+        raise SignoffError(str(error), code="usage", fix="--overlap 24h") from error
+    if not timedelta(0) <= lasts <= _MAX_OVERLAP:
+        raise SignoffError("two keys overlap for up to 30 days", code="usage", fix="--overlap 24h")
+    return lasts
+
+
+def _key_named(database: Database, key: str) -> ApiKey:
+    prefix = key.removeprefix("so_").split("_")[0]
+    found = next((each for each in _keys_of(database, None) if key == str(each.id) or prefix == each.prefix), None)
+    if found is None:
+        raise NotFound("there is no such API key", fix="signoff key list")
+    return found
 
 
 def _keys_of(database: Database, principal: str | None) -> list[ApiKey]:

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from signoff.cli import audit, database, definitions, doctor, human_tasks, identities, processes, runs, sign_in
+from signoff.cli import (
+    audit,
+    database,
+    definitions,
+    doctor,
+    human_tasks,
+    identities,
+    processes,
+    runs,
+    sessions,
+    sign_in,
+)
 from signoff.cli.options import JSON_KEY
 from signoff.errors import SignoffError
 
@@ -76,7 +87,7 @@ def _root(
     pass
 
 
-for feature in (processes, definitions, runs, human_tasks, audit, database, identities, sign_in, doctor):
+for feature in (processes, definitions, runs, human_tasks, audit, database, identities, sign_in, sessions, doctor):
     feature.add_to(app)
 
 

@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -144,8 +144,7 @@ def create_api_key(database: Database, principal: str, *, expires_at: datetime |
     """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput."""
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidInput(errors=[FieldError(path="/expires_at", message="has no time zone", fix="use UTC")])
-    prefix = base64.b32encode(secrets.token_bytes(5)).decode().lower()
-    key = f"so_{prefix}_{secrets.token_urlsafe(32)}"
+    prefix, key = _new_key()
     with database.transaction() as cursor:
         cursor.execute(
             "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at)"
@@ -187,6 +186,38 @@ def revoke_api_key(database: Database, key_id: UUID) -> None:
             raise NotFound("there is no such API key")
 
 
+def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> str:
+    """A new key for the same principal, made to last as long as the old one was, which ends after `overlap`.
+
+    Where the old one ends sooner anyway, it still does. Raises NotFound, and Conflict for a key that opens nothing.
+    """
+    prefix, key = _new_key()
+    with database.transaction() as cursor:
+        row = cursor.execute(
+            "SELECT p.id, k.expires_at - k.created_at FROM api_keys k JOIN principals p ON p.id = k.principal_id"
+            " WHERE k.id = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
+            " AND p.disabled_at IS NULL FOR UPDATE OF k",
+            (key_id,),
+        ).fetchone()
+        if row is None:
+            if cursor.execute("SELECT 1 FROM api_keys WHERE id = %s", (key_id,)).fetchone() is None:
+                raise NotFound("there is no such API key")
+            raise Conflict(
+                "the key is revoked or has expired, or its principal is disabled", fix="signoff key create NAME"
+            )
+        principal_id, lasts = row
+        cursor.execute(
+            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at)"
+            " VALUES (%s, %s, %s, %s, now(), now() + %s)",
+            (new_id(), principal_id, prefix, _digest(key), lasts),
+        )
+        # least() leaves nulls out: a key without an end gets one.
+        cursor.execute(
+            "UPDATE api_keys SET expires_at = least(expires_at, now() + %s) WHERE id = %s", (overlap, key_id)
+        )
+    return key
+
+
 def authenticate(database: Database, key: str) -> Principal | None:
     """Whose key this is; None when it is unknown, revoked, expired, or its principal disabled."""
     # What can't be a key is not worth a connection.
@@ -201,6 +232,12 @@ def api_key_id(cursor: Cursor, key: str) -> UUID | None:
     """Which key this is; None for one that is not known."""
     row = cursor.execute("SELECT id FROM api_keys WHERE hash = %s", (_digest(key),)).fetchone()
     return None if row is None else row[0]
+
+
+def _new_key() -> tuple[str, str]:
+    """The prefix of a new key, and the key."""
+    prefix = base64.b32encode(secrets.token_bytes(5)).decode().lower()
+    return prefix, f"so_{prefix}_{secrets.token_urlsafe(32)}"
 
 
 def _digest(key: str) -> bytes:

@@ -95,17 +95,19 @@ def end_session(database: Database, token: str) -> None:
         )
 
 
-def list_sessions(database: Database, principal: str) -> list[Session]:
-    """The sessions of this principal that are still open, newest first."""
+def list_sessions(database: Database, principal: str | None) -> list[Session]:
+    """The sessions of this principal, or of everybody, that are still open; newest first."""
     statement = (
         sa.select(sessions, principals.c.name)
         .join(principals, principals.c.id == sessions.c.principal_id)
         .outerjoin(api_keys, api_keys.c.id == sessions.c.api_key_id)
-        .where(principals.c.name == principal, principals.c.disabled_at.is_(None), sessions.c.revoked_at.is_(None))
+        .where(principals.c.disabled_at.is_(None), sessions.c.revoked_at.is_(None))
         .where(sessions.c.expires_at > sa.func.now(), api_keys.c.revoked_at.is_(None))
         .where(sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()))
-        .order_by(sessions.c.created_at.desc())
+        .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
+    if principal is not None:
+        statement = statement.where(principals.c.name == principal)
     with database.query() as connection:
         return [_session(row) for row in connection.execute(statement)]
 
@@ -116,6 +118,22 @@ def revoke_session(database: Database, session_id: UUID) -> None:
         cursor.execute("UPDATE sessions SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (session_id,))
         if cursor.rowcount == 0:
             raise NotFound("there is no such session")
+
+
+def revoke_all_sessions(database: Database, principal: str) -> int:
+    """End every session of this principal and every unused link; how many sessions. Raises NotFound."""
+    with database.transaction() as cursor:
+        row = cursor.execute("SELECT id FROM principals WHERE name = %s", (principal,)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no principal {principal!r}")
+        # A link that is still open would be the next session.
+        cursor.execute("UPDATE sign_in_links SET used_at = now() WHERE principal_id = %s AND used_at IS NULL", row)
+        cursor.execute(
+            "UPDATE sessions SET revoked_at = now() WHERE principal_id = %s AND revoked_at IS NULL"
+            " AND expires_at > now()",
+            row,
+        )
+        return cursor.rowcount
 
 
 def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta) -> str:
