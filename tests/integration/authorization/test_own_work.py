@@ -1,0 +1,320 @@
+"""Nobody approves their own work, whichever way they come, and no one person is two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from tests.integration.inbox.desk import Browser, Desk, open_desk
+from tests.mutants import mutate
+from tests.unit.transitions.graphs import STANDARD, gate, graph, pay, step
+from werkzeug.test import TestResponse
+
+from signoff import authorization
+from signoff.engine import Claimed, Failure
+from signoff.errors import Forbidden
+from signoff.model import SYSTEM
+from signoff.store.identity import create_api_key
+from signoff.store.sessions import create_sign_in_link
+from signoff.transitions import decisions
+
+Way: TypeAlias = Callable[[Desk, UUID], TestResponse]
+
+FLOWS = (
+    graph(gate("ok", "pay", four_eyes=False, options=STANDARD, editable=("amount",)), pay(), name="own"),
+    graph(gate("ok", "pay", four_eyes=False, approvals=2, editable=("amount",)), pay(), name="own-pair"),
+    graph(gate("ok", "pay", options=STANDARD, changes_to=None, editable=("amount",), bulk=True), pay(), name="strict"),
+    graph(gate("look", "send", mode="after"), step("send"), name="after"),
+    graph(gate("ok", "pay", reviewers=("user:ana",), assign="ana"), pay(), name="to-ana"),
+)
+
+
+@pytest.fixture(scope="module")
+def desk(module_database_url: str, valkey_url: str) -> Iterator[Desk]:
+    with open_desk(module_database_url, valkey_url) as made:
+        for flow in FLOWS:
+            made.engine.register(flow, by=SYSTEM)
+        yield made
+
+
+def _sha(desk: Desk, task: UUID) -> str:
+    ((found,),) = desk.sql("SELECT payload_sha256 FROM human_tasks WHERE id = %s", task)
+    return str(found)
+
+
+def _api(desk: Desk, key: str, method: str, path: str, json: Any, **headers: str) -> TestResponse:
+    return desk.app.test_client().open(
+        f"/api/v1{path}", method=method, json=json, headers={"Authorization": f"Bearer {key}", **headers}
+    )
+
+
+def _decide(desk: Desk, task: UUID, key: str, decision: str = "approve", **said: Any) -> TestResponse:
+    headers = said.pop("headers", {})
+    body = {"decision": decision, "payload_sha256": _sha(desk, task), **said}
+    return _api(desk, key, "POST", f"/human-tasks/{task}/decisions", body, **headers)
+
+
+def _bulk(desk: Desk, task: UUID, key: str, decision: str = "approve") -> TestResponse:
+    items = [{"id": str(task), "payload_sha256": _sha(desk, task)}]
+    return _api(desk, key, "POST", "/bulk-decisions", {"decision": decision, "note": "all", "items": items})
+
+
+def _form(browser: Browser, path: str, **fields: str) -> TestResponse:
+    if not browser.page.find("input", name="csrf"):
+        browser.get("/inbox")
+    return browser.send("POST", path, data={"csrf": browser.csrf, **fields})
+
+
+def _press(browser: Browser, task: UUID, decision: str = "approve", **fields: str) -> TestResponse:
+    said = {"decision": decision, "payload_sha256": _sha(browser.desk, task), **fields}
+    return _form(browser, f"/inbox/{task}/decide", **said)
+
+
+def _signed_in_by_link(desk: Desk, name: str) -> Browser:
+    browser = desk.browser()
+    browser.get(f"/sign-in/{create_sign_in_link(desk.engine.database, name, lasts=timedelta(minutes=5))}")
+    browser.press("Sign in")
+    return browser
+
+
+def _second_key(desk: Desk, name: str) -> str:
+    return create_api_key(desk.engine.database, name)
+
+
+def _said(desk: Desk, task: UUID) -> int:
+    return len(desk.said(task))
+
+
+def _code(response: TestResponse) -> str:
+    """The code of the refusal, of the only item where there are several; a page says it by its status alone."""
+    if response.mimetype == "text/html":
+        return {403: "four_eyes"}.get(response.status_code, str(response.status_code))
+    found = response.get_json()
+    if "items" in found:
+        (item,) = found["items"]
+        found = item["problem"]
+    return str(found.get("code"))
+
+
+# Each way is prepared first, so that all that is stored can be compared before and after the attempt itself.
+WAYS: dict[str, Callable[[Desk], Way]] = {
+    "by her key": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"]),
+    "by a second key": lambda desk: _by_key(desk, _second_key(desk, "ana")),
+    "on a page": lambda desk: _on_page(desk.as_("ana")),
+    "in a second session, by a link": lambda desk: _on_page(_signed_in_by_link(desk, "ana")),
+    "through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["ana"]),
+    "rejecting through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["ana"], "reject"),
+    "on behalf of another": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], on_behalf_of="sam"),
+    "with an edit": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], patch={"amount": "1"}),
+    "by rejecting": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], "reject", note="no"),
+    "by asking for changes": lambda desk: (
+        lambda _, task: _decide(desk, task, desk.keys["ana"], "request_changes", note="more")
+    ),
+    "with an Idempotency-Key": lambda desk: (
+        lambda _, task: _decide(desk, task, desk.keys["ana"], headers={"Idempotency-Key": f"first {task}"})
+    ),
+    "by claiming it": lambda desk: (
+        lambda _, task: _api(desk, desk.keys["ana"], "PUT", f"/human-tasks/{task}/claim", None)
+    ),
+    "by claiming it on a page": lambda desk: _claims_on_page(desk.as_("ana")),
+    "with an edit on a page": lambda desk: _on_page(desk.as_("ana"), edit="1"),
+}
+
+
+def _by_key(desk: Desk, key: str) -> Way:
+    return lambda _, task: _decide(desk, task, key)
+
+
+def _on_page(browser: Browser, edit: str | None = None) -> Way:
+    browser.get("/inbox")
+    fields = {} if edit is None else {"edit.amount": edit}
+    return lambda _, task: _press(browser, task, **fields)
+
+
+def _claims_on_page(browser: Browser) -> Way:
+    browser.get("/inbox")
+    return lambda _, task: _form(browser, f"/inbox/{task}/claim")
+
+
+@pytest.mark.parametrize("flow", ["strict", "pair", "after"])
+@pytest.mark.parametrize("way", WAYS)
+def test_who_started_a_run_does_not_decide_it(desk: Desk, way: str, flow: str) -> None:
+    attempt = WAYS[way](desk)
+    task = desk.start(flow, {"amount": "7"}, by="ana")
+    before = desk.everything()
+    assert _code(attempt(desk, task)) == "four_eyes"
+    assert desk.everything() == before
+    assert _decide(desk, task, desk.keys["sam"]).status_code == 201, "another person may"
+
+
+def test_bulk_on_a_page_leaves_ones_own_out(desk: Desk) -> None:
+    ana = desk.as_("ana")
+    ana.get("/inbox")
+    own = desk.start("strict", {"amount": "7"}, by="ana")
+    other = desk.start("strict", {"amount": "8"})
+    items = [f"{task}:{_sha(desk, task)}" for task in (own, other)]
+    data = {"csrf": ana.csrf, "action": "approve", "item": items}
+    page = ana.send("POST", "/inbox/bulk/commit", data=data).text
+    assert "1 of 2 done" in page
+    assert (_said(desk, own), _said(desk, other)) == (0, 1)
+
+
+def test_the_key_of_anothers_decision_repeats_nothing_for_her(desk: Desk) -> None:
+    task = desk.start("pair", {"amount": "7"}, by="ana")
+    key = {"Idempotency-Key": "of sam"}
+    assert _decide(desk, task, desk.keys["sam"], headers=key).status_code == 201
+    before = desk.everything()
+    response = _decide(desk, task, desk.keys["ana"], headers=key)
+    assert (response.status_code, _code(response)) == (403, "four_eyes")
+    assert "decision" not in response.get_json()
+    assert desk.everything() == before
+
+
+class TestNobodyHandsItToHer:
+    """Assigned or delegated to who asked for it: refused, and no way round it where it has happened all the same."""
+
+    @pytest.mark.parametrize("by", ["admin", "sam", "ana"])
+    def test_by_the_api(self, desk: Desk, by: str) -> None:
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        before = desk.everything()
+        response = _api(desk, desk.keys[by], "PUT", f"/human-tasks/{task}/assignee", {"assignee": "ana"})
+        assert response.status_code == 422
+        assert desk.everything() == before
+
+    def test_by_who_holds_it(self, desk: Desk) -> None:
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        desk.engine.claim(task, by=desk.people["sam"])
+        before = desk.everything()
+        assert _form(desk.as_("sam"), f"/inbox/{task}/assign", assignee="ana").status_code == 422
+        assert desk.everything() == before
+
+    def test_by_the_gate(self, desk: Desk) -> None:
+        task = desk.start("to-ana", {"amount": "7"}, by="ana")
+        assert desk.row(task)[3] is None
+        assert desk.row(desk.start("to-ana", {"amount": "7"}))[3] == "ana", "she may decide what others ask for"
+
+    def test_holding_it_lets_nobody_decide(self, desk: Desk) -> None:
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        desk.sql("UPDATE human_tasks SET assignee = 'ana' WHERE id = %s", task)
+        assert _code(_decide(desk, task, desk.keys["ana"])) == "four_eyes"
+        assert _said(desk, task) == 0
+
+
+def test_who_asked_takes_back_no_decision_of_others(desk: Desk) -> None:
+    task = desk.start("grace", {"amount": "7"}, by="ana")
+    desk.decide(task, "sam", "approve")
+    before = desk.everything()
+    with pytest.raises(Forbidden) as refused:
+        desk.engine.withdraw(task, by=desk.people["ana"])
+    assert refused.value.code == "four_eyes"
+    assert _form(desk.as_("ana"), f"/inbox/{task}/withdraw").status_code == 403
+    assert desk.everything() == before
+
+
+def test_what_a_program_asked_for_is_decided_by_the_person_behind_it(desk: Desk) -> None:
+    """The requester is the service. Whose wish it passes on, Signoff can't know: a portal has to start runs as the
+    person, with a key of theirs, where four eyes are to hold for them."""
+    task = desk.start("strict", {"amount": "7"}, by="portal")
+    assert _decide(desk, task, desk.keys["ana"], on_behalf_of="ana").status_code == 201
+
+
+@pytest.mark.parametrize("flow", ["own", "own-pair"])
+def test_a_gate_may_allow_it_in_so_many_words(desk: Desk, flow: str) -> None:
+    task = desk.start(flow, {"amount": "7"}, by="ana")
+    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    state = desk.row(task)[0]
+    assert state == ("completed" if flow == "own" else "open"), "and she is still one person"
+
+
+def test_who_retries_a_run_does_not_become_its_requester(desk: Desk) -> None:
+    """Nor does who asked for it cease to be."""
+    run_id = desk.engine.start(workflow="refund", input={}, requester=desk.people["ana"]).run_id
+    ((epoch,),) = desk.sql("SELECT epoch FROM runs WHERE id = %s", run_id)
+    claimed = desk.engine.claim_run(run_id, epoch=epoch, worker="w1")
+    assert isinstance(claimed, Claimed)
+    desk.engine.fail(claimed, Failure(code="step_raised", message="no", trace="Traceback", retryable=False))
+    desk.engine.retry(run_id, by=desk.people["admin"])
+    desk.work(run_id, {"amount": "640"})
+    task = desk.task(run_id)
+    assert _code(_decide(desk, task, desk.keys["ana"])) == "four_eyes"
+    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+
+
+AGAIN: dict[str, Callable[[Desk], Way]] = {
+    "by the same key": lambda desk: _by_key(desk, desk.keys["sam"]),
+    "by a second key": lambda desk: _by_key(desk, _second_key(desk, "sam")),
+    "on a page": lambda desk: _on_page(desk.as_("sam")),
+    "in a second session": lambda desk: _on_page(_signed_in_by_link(desk, "sam")),
+    "through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["sam"]),
+    "for another": lambda desk: lambda _, task: _decide(desk, task, desk.keys["sam"], on_behalf_of="ana"),
+    "with an Idempotency-Key": lambda desk: (
+        lambda _, task: _decide(desk, task, _second_key(desk, "sam"), headers={"Idempotency-Key": f"again {task}"})
+    ),
+    "with another note": lambda desk: lambda _, task: _decide(desk, task, desk.keys["sam"], note="really"),
+}
+
+
+@pytest.mark.parametrize("first", ["api", "page"])
+@pytest.mark.parametrize("way", AGAIN)
+def test_one_person_is_one_voice(desk: Desk, way: str, first: str) -> None:
+    attempt = AGAIN[way](desk)
+    task = desk.start("pair", {"amount": "7"})
+    if first == "api":
+        assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    else:
+        assert _press(desk.as_("sam"), task).status_code == 303
+    assert attempt(desk, task).status_code in (200, 303), "it stood already"
+    assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
+    assert _decide(desk, task, desk.keys["sam"], "reject", note="on second thought").get_json()["code"] == (
+        "already_voted"
+    )
+    assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
+    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert desk.row(task)[0] == "completed"
+
+
+def test_who_takes_back_and_says_it_again_is_still_one(desk: Desk) -> None:
+    task = desk.start("pair", {"amount": "7"})
+    for _ in range(3):
+        assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+        desk.engine.withdraw(task, by=desk.people["sam"])
+    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    assert (_said(desk, task), desk.row(task)[0]) == (4, "open")
+
+
+def test_who_edits_does_not_approve_the_edit_a_second_time(desk: Desk) -> None:
+    """Their own voice is carried to what they made of it, and there is one of it; voices of others are not."""
+    task = desk.start("pair", {"amount": "7"})
+    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert _decide(desk, task, desk.keys["sam"], patch={"amount": "9"}).status_code == 201
+    assert (desk.row(task)[0], desk.row(task)[2]) == ("open", 2)
+    again = _decide(desk, task, _second_key(desk, "sam"))
+    assert again.status_code == 409
+    assert again.get_json()["code"] == "already_voted"
+    assert _press(_signed_in_by_link(desk, "sam"), task).status_code == 409
+    assert desk.row(task)[0] == "open"
+    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert desk.row(task)[0] == "completed"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_four_eyes_every_way_is_open(desk: Desk, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """What refuses is that guard, and not that the attempt was no good."""
+    attempt = WAYS[way](desk)
+    task = desk.start("strict", {"amount": "7"}, by="ana")
+    mutate(monkeypatch, authorization._authorize_decider, "facts.four_eyes and", "False and")
+    response = attempt(desk, task)
+    assert response.status_code in (200, 201, 303)
+    assert response.mimetype == "text/html" or "code" not in response.get_json()
+
+
+def test_the_database_too_knows_one_voice_of_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the check not there, the second vote would break the transaction instead of being counted."""
+    task = desk.start("pair", {"amount": "7"})
+    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    mutate(monkeypatch, decisions._expect_undecided, "if any(", "if False and any(")
+    assert _decide(desk, task, desk.keys["sam"], "reject", note="no").status_code == 500
+    assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
