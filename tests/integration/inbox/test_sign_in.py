@@ -346,9 +346,19 @@ def test_neither_key_nor_link_nor_session_is_logged(desk: Desk, capsys: pytest.C
     session = browser.client.get_cookie("signoff_session", domain="localhost")
     assert session is not None
     _sign_in(desk.browser(), desk.keys["sam"])
+    # Nor is one that still opens something, by a link that was copied with a little more, or sent in another way.
+    unused = _link(desk, "ana")
+    for method, place in (
+        ("GET", unused + "/"),
+        ("PUT", unused),
+        ("GET", "/x" + unused),
+        ("GET", unused.upper() + "/x"),
+    ):
+        assert desk.browser().send(method, place).status_code in (404, 405), place
     logged = "".join(capsys.readouterr())
     assert "/sign-in" in logged
-    for secret in (path.rpartition("/")[2], session.value, desk.keys["sam"]):
+    token = unused.rpartition("/")[2]
+    for secret in (path.rpartition("/")[2], session.value, desk.keys["sam"], token, token.upper()):
         assert secret not in logged
 
 
