@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from flask import Response, request
 
 from signoff.authorization import Action, authorize, sees_everything
 from signoff.errors import FieldError, InvalidInput, NotFound
 from signoff.identity import Principal
+from signoff.ids import parse_id
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import (
     FINISHED,
@@ -177,13 +177,14 @@ def row_of(view: HumanTaskView, viewer: Principal, query: ListQuery, now: dateti
 
 def done_notice(visit: Visit, given: str | None) -> dict[str, Any] | None:
     """What this person has just said, and whether it can still be taken back."""
-    try:
-        human_task_id = UUID(given or "")
-    except ValueError:
+    human_task_id = parse_id(given or "")
+    if human_task_id is None:
         return None
     try:
         with visit.engine.database.autocommit() as cursor:
             view = get_human_task(cursor, visit.engine.core.versions, human_task_id, detail=False)
+        # Having decided on it once gives no right to look at it for good.
+        authorize(visit.principal, Action.READ_HUMAN_TASK, view.facts)
     except NotFound:
         return None
     own = [said for said in view.decisions if said.by["id"] == str(visit.principal.id) and not said.withdrawn]

@@ -255,6 +255,17 @@ def test_the_notice_is_of_ones_own_decision_alone(desk: Desk) -> None:
         assert not desk.as_(name).get(f"/inbox?done={task}").find(data_done=True)
 
 
+def test_the_notice_is_not_of_what_its_reader_may_no_longer_see(desk: Desk) -> None:
+    task = desk.start("plain", {"amount": "31337"})
+    desk.decide(task, "ana", "approve")
+    desk.sql("UPDATE human_tasks SET candidate_groups = ARRAY['managers'] WHERE id = %s", task)
+    ana = desk.as_("ana")
+    ana.get(f"/inbox/{task}", 404)
+    page = ana.get(f"/inbox?done={task}")
+    assert not page.find(data_done=True)
+    assert "31337" not in page.one("main").text
+
+
 def test_a_payload_that_is_no_object_is_shown_as_it_is(desk: Desk) -> None:
     desk.engine.register(graph(gate("ok", "pay"), pay(), name="bare"), by=SYSTEM)
     for value in (["a", "pay\u202elap"], "text\u200b", 5, None, True, {}):
