@@ -182,15 +182,17 @@ def _notice(visit: Visit, loaded: Loaded, typed: Typed) -> dict[str, Any]:
     row = loaded.view.row
     changed = bool(typed.seen_sha256) and typed.seen_sha256 != row.payload_sha256
     seen = next((each for each in loaded.shown if each.payload_sha256 == typed.seen_sha256), None) if changed else None
-    own = [said for said in loaded.view.decisions if said.by["id"] == str(visit.principal.id) and not said.withdrawn]
+    # Of what others said at a blind gate nothing is known here: the last that is must not stand for it.
+    told = [said for said in loaded.view.decisions if not said.withdrawn and row.pending in (None, said.decision)]
+    own = [said for said in told if said.by["id"] == str(visit.principal.id)]
     return {
         "task": row,
-        "last": next((said for said in reversed(loaded.view.decisions) if not said.withdrawn), None),
+        "last": told[-1] if told else None,
         "changed": changed,
         "since": tuple(differences(seen.payload, row.payload)) if seen is not None else (),
         "seen_revision": seen.number if seen is not None else None,
         "locked": changed and row.state == TaskState.OPEN,
-        "own_pending": row.pending is not None and any(said.decision == row.pending for said in own),
+        "own_pending": row.pending is not None and bool(own),
         "typed": typed,
     }
 

@@ -10,6 +10,9 @@ from uuid import UUID
 import pytest
 from tests.integration.inbox.desk import Desk, open_desk
 from tests.integration.inbox.html import Node
+from tests.unit.transitions.graphs import gate, graph, pay
+
+from signoff.model import SYSTEM
 
 PAYLOAD: dict[str, Any] = {
     "order_id": "A-881",
@@ -25,6 +28,8 @@ PAYLOAD: dict[str, Any] = {
     "plain": "x",
     "confidence": 0.62,
 }
+
+BLIND_GRACE = graph(gate("ok", "pay", approvals=2, blind=True, grace_ms=600_000), pay(), name="blind-grace")
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +247,24 @@ def test_a_blind_gate_keeps_what_others_said_until_it_is_decided(desk: Desk) -> 
     sam.press("Confirm approve")
     sam.get(f"/inbox/{task}")
     assert "looks-fine-to-me" in sam.words
+
+
+def test_a_blind_gate_in_its_grace_puts_nothing_into_the_mouth_of_another(desk: Desk) -> None:
+    desk.engine.register(BLIND_GRACE, by=SYSTEM)
+    task = desk.start("blind-grace", {"amount": "5"})
+    desk.decide(task, "ana", "approve")
+    desk.decide(task, "sam", "reject")
+    assert desk.row(task)[4] == "reject"
+    for path in (f"/inbox/{task}", f"/inbox/{task}/notice"):
+        # Ana knows of her own approval, and nobody of what is not theirs.
+        said = {name: _told(desk, name, path) for name in ("ana", "sam", "auditor")}
+        assert said["ana"].startswith("It is decided. What was said is shown afterwards.")
+        assert said["sam"].startswith("You said reject.")
+        assert said["auditor"].startswith("sam said reject.")
+
+
+def _told(desk: Desk, name: str, path: str) -> str:
+    return str(desk.as_(name).get(path).one("div", data_lock=True).text)
 
 
 def test_who_edited_at_a_blind_gate_is_not_named_before_it_is_decided(desk: Desk) -> None:
