@@ -203,13 +203,14 @@ def _sign_in_first(error: Unauthenticated) -> Response:
         response = redirect("/sign-in" + (f"?next={quote(back, safe='')}" if back else ""), 303)
         assert isinstance(response, Response)
         return response
-    return _refused(error)
+    return _problem(problems.to_problem(error) | {"title": "Sign in again"})
 
 
 def _refused(error: SignoffError) -> Response:
     problem = problems.to_problem(error)
     if problem["status"] >= 500:
-        _log.warning("page_failed", detail=error.detail, cause=repr(error.__cause__))
+        problem["reference"] = g.get("request_id")
+        _log.warning("page_failed", reference=problem["reference"], detail=error.detail, cause=repr(error.__cause__))
     response = _problem(problem)
     if problem["status"] == 503:
         response.headers["Retry-After"] = str(problems.RETRY_AFTER_SECONDS)
@@ -240,7 +241,19 @@ def _bug(error: Exception) -> Response:
 def _problem(problem: dict[str, Any]) -> Response:
     visit: Visit | None = g.get("visit")
     template = "problem_fragment.html" if is_fragment() else "problem.html"
-    return render(template, visit, problem["status"], title=problem["title"], problem=problem)
+    return render(template, visit, problem["status"], title=problem["title"], problem=problem, typed=_typed())
+
+
+def _typed() -> str:
+    """The words of a form that did not go through. Of a form that others may have made nothing is shown."""
+    token = request.cookies.get(SESSION_COOKIE, "")
+    if request.method != "POST" or not token:
+        return ""
+    try:
+        check_csrf(token)
+    except (Forbidden, HTTPException):
+        return ""
+    return next((text for text in map(request.form.get, ("note", "text", "reason")) if text), "")
 
 
 def _protect(response: Response) -> Response:
