@@ -113,11 +113,9 @@
     const kept = sessionStorage.getItem(draftOf(note));
     if (kept && !note.value.trim()) note.value = kept;
     note.addEventListener("input", () => sessionStorage.setItem(draftOf(note), note.value));
-    form().addEventListener("submit", (event) => {
-      const button = event.submitter;
-      if (button && button.hasAttribute("data-commit")) sessionStorage.removeItem(draftOf(note));
-    });
   };
+  // Sent is not said: the session may have ended, or the server be away. The page that tells of a decision lets go of it.
+  const dropNote = () => $$("[data-done]").forEach((notice) => sessionStorage.removeItem("signoff.note." + notice.dataset.done));
 
   let readMs = 0, since = document.visibilityState === "visible" ? performance.now() : null;
   const reading = () => readMs + (since === null ? 0 : performance.now() - since);
@@ -338,6 +336,7 @@
     $$("[data-needs-script]").forEach((element) => { element.hidden = false; });
     prepare(document);
     selection();
+    dropNote();
     keepNote();
     $$("[data-edit]").forEach((field) => markEdits({ target: field }));
     listen();
