@@ -1,22 +1,25 @@
 """Characters that can't be seen: whoever decides on a text has to see that it has some.
 
 Direction marks turn words around, zero-width and tag characters carry text that only a machine reads, and a Hangul
-filler is a blank that is a letter. Emoji lose their joiners by this, which is the smaller evil.
+filler is a blank that is a letter. In a page emoji lose their joiners by this, which is the smaller evil.
 """
 
 from __future__ import annotations
 
 import re
 
-HIDDEN = (
+INVISIBLE = (
     "\x7f-\x9f"  # DEL and the C1 controls, some of which are escape sequences of one character
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
 )
-"""A character class for a regular expression, without the controls below the blank."""
+"""Part of a character class of a regular expression, without the controls below the blank."""
 
-_HIDDEN_IN_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{HIDDEN}]")
+_JOINERS = "\u200c\u200d"
+"""Some scripts are not written without them: a terminal leaves them. A page marks them, for they can carry text too."""
+
+_HIDDEN_IN_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{INVISIBLE}{_JOINERS}]")
 
 
 def code_point(character: str) -> str:

@@ -12,14 +12,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-_INVISIBLE = (
-    "\x7f-\x9f"  # DEL and the C1 controls, some of which are escape sequences of one character
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
-    "\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-_UNSAFE = re.compile(f"[\x00-\x1f{_INVISIBLE}]")
-_UNSAFE_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f{_INVISIBLE}]")
-_UNSAFE_IN_JSON = re.compile(f"[{_INVISIBLE}]")
+from signoff.hidden_text import INVISIBLE, code_point
+
+_UNSAFE = re.compile(f"[\x00-\x1f{INVISIBLE}]")
+_UNSAFE_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f{INVISIBLE}]")
+_UNSAFE_IN_JSON = re.compile(f"[{INVISIBLE}]")
 
 
 def visible(text: object) -> str:
@@ -98,4 +95,4 @@ def _sign(found: re.Match[str]) -> str:
         return "↵"
     if code < 0x20:
         return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return "␡" if code == 0x7F else f"⟨{code_point(found.group())}⟩"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signoff.cli.text import ago, compact, json_text, shortened, span, until, visible, visible_lines
+from signoff.hidden_text import split_hidden
 
 DANGEROUS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,6 +36,14 @@ class TestVisible:
     @pytest.mark.parametrize("text", ["Überweisung", "返金", "שלום", "👩\u200d🚒", "é", "नमस्ते"])
     def test_every_script_is_left_as_it_is(self, text: str) -> None:
         assert visible(text) == text
+
+    def test_all_is_shown_that_pages_show_but_for_the_joiners_that_scripts_need(self) -> None:
+        differing = [
+            character
+            for character in map(chr, range(0x20, sys.maxunicode + 1))
+            if (visible(character) != character) != any(hidden for _, hidden in split_hidden(character))
+        ]
+        assert differing == ["\u200c", "\u200d"]
 
     def test_one_line_stays_one_line(self) -> None:
         assert visible("a\nb\r\nc") == "a↵b␍↵c"
