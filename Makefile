@@ -53,7 +53,7 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-inde
 lock:
 	@test -n "$(UV)" || { echo 'make lock needs uv on PATH' >&2; exit 1; }
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock $(ARGS)
-	echo hatchling | $(COMPILE) --constraints requirements.lock pyproject.toml - --output-file deploy/requirements.lock
+	echo hatchling | $(COMPILE) --extra oidc --constraints requirements.lock pyproject.toml - --output-file deploy/requirements.lock
 
 install: $(INSTALLED)
 
