@@ -18,6 +18,9 @@ from pathlib import Path
 from signoff.anchors.form import BrokenAnchors, Signed, read_line
 from signoff.model import GENESIS_HASH
 
+_CUT = b" cut\n"
+"""Put behind what a crash has left, be it all of a line but its end: it is no JSON then, and passed over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorLog:
@@ -89,7 +92,7 @@ class AnchorFile:
         data = signed.to_line()
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data
+            data = _CUT + data
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]

@@ -1,6 +1,8 @@
-"""`signoff db upgrade` and `signoff db status`."""
+"""`signoff db upgrade`, `signoff db status` and `signoff db grants`."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -52,3 +54,27 @@ def status(as_json: AsJson = False) -> None:
         output.note("bring it there: signoff db upgrade")
     if found != newest:
         raise typer.Exit(1)
+
+
+@_group.command()
+def grants(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="A role of the database that is there.")],
+    *,
+    auditor: Annotated[
+        bool, typer.Option("--auditor", help="For one that anchors and verifies, and only reads.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a role needs that is not the tables' owner, and can't change a written event.
+
+    For psql, as the owner: signoff db grants signoff_app | psql --single-transaction DATABASE
+    """
+    from signoff.store.grants import application_grants, auditor_grants
+
+    statements = auditor_grants(role) if auditor else application_grants(role)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"statements": statements})
+        return
+    for statement in statements:
+        output.line(f"{statement};")

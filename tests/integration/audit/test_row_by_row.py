@@ -6,19 +6,24 @@ with all its rows, is found by the anchors alone, and found every time.
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
+import orjson
 import pytest
 from tests.integration.audit import forging
 from tests.integration.audit.forging import Forger, Log
 from tests.integration.audit.notary import Notary
 from tests.integration.engine.world import shift_clock
 from tests.integration.store.tampering import Archive
+from tests.mutants import mutate
 
-from signoff.engine import Engine
+from signoff.anchors import file as anchor_file
+from signoff.anchors import form, tree
+from signoff.engine import Engine, witness
 from signoff.errors import NotFound
 
 FORGERIES = (forging.changed, forging.deleted, forging.inserted, forging.swapped, forging.truncated)
@@ -107,6 +112,56 @@ def test_hashed_anew_some_go_unseen_without_anchors(notary: Notary, forger: Forg
         logs, forger, notary, lambda run_id, log, at: forging.rehashed(forging.changed(log, at), run_id), head=True
     )
     assert counts["before"] < counts["tried"], "the log alone shows this now: the anchors' tests prove nothing"
+
+
+def test_heads_in_the_file_that_are_written_anew_too_are_not_what_was_signed(
+    notary: Notary, forger: Forger, logs: dict[UUID, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = notary.file.read_bytes()
+    run_id, log = next(
+        (run_id, log) for run_id, log in logs.items() if _unseen(notary, forger, run_id, _changed_anew(run_id, log))
+    )
+    made = _changed_anew(run_id, log)
+    one, other = (tree.leaf(run_id, item[-1].event.seq, item[-1].hash) for item in (log, made))
+    (line,) = notary.lines()
+    leaves = base64.b64decode(line["leaves"]).replace(one, other)
+    try:
+        with forger.written(run_id, made, head=True):
+            assert not notary.world.engine.verify(run_id).ok
+            notary.file.write_bytes(orjson.dumps(line | {"leaves": base64.b64encode(leaves).decode()}) + b"\n")
+            assert not notary.world.engine.verify(run_id).ok
+            mutate(monkeypatch, form.read_line, "or tree.root(leaves) != anchor.root", "")
+            monkeypatch.setattr(anchor_file, "_read_before", {})
+            assert notary.world.engine.verify(run_id).ok, "the root is what pins them"
+    finally:
+        notary.file.write_bytes(before)
+
+
+def _changed_anew(run_id: UUID, log: Log) -> Log:
+    return forging.rehashed(forging.changed(log, len(log) // 2), run_id)
+
+
+def _unseen(notary: Notary, forger: Forger, run_id: UUID, made: Log) -> bool:
+    with forger.written(run_id, made, head=True):
+        return not _found(notary.plain.engine, run_id)
+
+
+def test_the_hash_of_each_claim_is_what_finds_them(
+    notary: Notary, forger: Forger, logs: dict[UUID, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch, witness.Witness.objection, "if stored[claim.seq - 1].hash != claim.hash:", "if False:")
+    counts = _each(logs, forger, notary, lambda run_id, log, at: forging.rehashed(forging.changed(log, at), run_id),
+                   head=True)  # fmt: skip
+    assert counts["after"] == counts["before"] < counts["tried"]
+
+
+def test_what_was_put_in_is_found_by_its_moment(
+    notary: Notary, forger: Forger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((run_id,), *_) = forger.archive.rows("SELECT id FROM runs WHERE NOT has_human_tasks ORDER BY id")
+    mutate(monkeypatch, witness.Witness._late, "if number == 0 or", "if True or")
+    with forger.copied(run_id):
+        assert notary.verified().ok
 
 
 def test_a_run_that_is_deleted_with_all_its_rows_is_missed_by_the_anchors_alone(
