@@ -135,6 +135,23 @@ def test_a_session_that_ends_takes_no_note_with_it(
     assert page.evaluate(KEPT) == []
 
 
+def test_who_signs_in_after_somebody_in_the_same_tab_does_not_get_their_words(
+    open_page: Open, running: Stack, admin: Caller, requester: Caller, ana: Caller
+) -> None:
+    task = opened(requester, ana, letter(admin, "sign-in-after"), "S-3")
+    page = open_page("ana", f"/inbox/{task['id']}")
+    page.fill("#note", "between me and my screen")
+    elsewhere = page.context.new_page()
+    elsewhere.goto("/inbox")
+    sign_out(elsewhere)
+    sign_in(page, key_of(running, "sam"))
+    page.goto(f"/inbox/{task['id']}")
+    expect(page.locator("#note")).to_have_value("")
+    page.fill("#note", "mine")
+    sign_out(page)
+    assert page.evaluate(KEPT) == []
+
+
 def test_the_choice_of_a_theme_survives_the_session(open_page: Open, running: Stack) -> None:
     page = open_page("ana", "/inbox", color_scheme="light")
     page.locator("details.menu > summary").click()

@@ -106,16 +106,23 @@
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey && event.target.matches("[data-decide] input")) event.preventDefault();
   });
 
-  const draftOf = (note) => "signoff.note." + note.dataset.note;
+  // By person: who signs in after somebody in the same tab is not shown their words.
+  const NOTES = "signoff.note.";
+  const draftOf = (id) => NOTES + document.body.dataset.me + "." + id;
   const keepNote = () => {
     const note = $("textarea[data-note]");
     if (!note) return;
-    const kept = sessionStorage.getItem(draftOf(note));
+    const draft = draftOf(note.dataset.note);
+    const kept = sessionStorage.getItem(draft);
     if (kept && !note.value.trim()) note.value = kept;
-    note.addEventListener("input", () => sessionStorage.setItem(draftOf(note), note.value));
+    note.addEventListener("input", () => sessionStorage.setItem(draft, note.value));
   };
   // Sent is not said: the session may have ended, or the server be away. The page that tells of a decision lets go of it.
-  const dropNote = () => $$("[data-done]").forEach((notice) => sessionStorage.removeItem("signoff.note." + notice.dataset.done));
+  const dropNote = () => $$("[data-done]").forEach((notice) => sessionStorage.removeItem(draftOf(notice.dataset.done)));
+  document.addEventListener("submit", (event) => {
+    if (event.target.getAttribute("action") !== "/sign-out") return;
+    Object.keys(sessionStorage).filter((key) => key.startsWith(NOTES)).forEach((key) => sessionStorage.removeItem(key));
+  });
 
   let readMs = 0, since = document.visibilityState === "visible" ? performance.now() : null;
   const reading = () => readMs + (since === null ? 0 : performance.now() - since);
