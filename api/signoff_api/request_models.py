@@ -114,7 +114,8 @@ class HumanTaskListQuery(PageQuery):
             min_length=1,
             max_length=200,
             pattern="^[^\\x00]*$",
-            description="Text in the title, or part of the run's id.",
+            description="Text in the title, or part of the run's id. No index serves it: where it takes too long, the "
+            "answer asks for a narrower list.",
         ),
     ] = None
     sort: Annotated[

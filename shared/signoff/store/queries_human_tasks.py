@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from signoff.authorization import sees_everything
-from signoff.errors import NotFound
+from signoff.errors import FieldError, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.model import TaskState
 from signoff.store.database import Cursor, Database
@@ -52,6 +54,9 @@ ANY_STATE = "all"
 
 FINISHED = "finished"
 """The `state` that shows those that are over, however they ended."""
+
+SEARCH_SECONDS = 2.0
+"""How long a text may be looked for. No index serves it: a hundred thousand human tasks take about 50 ms."""
 
 _ID = SortKey(column=human_tasks.c.id, read=read_uuid)
 _ORDERS: Mapping[Sort, tuple[SortKey, ...]] = MappingProxyType(
@@ -184,7 +189,7 @@ def list_human_tasks(
     limit: int,
     cursor: str | None = None,
 ) -> Page[HumanTaskView]:
-    """The human tasks the viewer may see. Raises InvalidInput for a bad limit or cursor."""
+    """The human tasks the viewer may see. Raises InvalidInput for a bad limit or cursor, and for too long a search."""
     order = _ORDERS[chosen.sort]
     where = _conditions(database, chosen)
     if not sees_everything(viewer):
@@ -193,7 +198,7 @@ def list_human_tasks(
         where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
     size = sa.func.coalesce(sa.func.octet_length(sa.cast(human_tasks.c.payload, sa.Text)), 0)
     page = Slice(table=human_tasks, order=order, where=where, limit=check_limit(limit), size=size)
-    with database.query() as connection:
+    with _reading(database, chosen) as connection:
         rows = connection.execute(page.statement(_COLUMNS, human_tasks)).all()
     shown, key = cut(rows, limit, len(order))
     with database.autocommit() as reading:
@@ -212,7 +217,7 @@ def list_human_task_ids(
     if not sees_everything(viewer):
         where.append(visible_human_tasks(viewer))
     order = [key.order() for key in _ORDERS[chosen.sort]]
-    with database.query() as connection:
+    with _reading(database, chosen) as connection:
         found = connection.execute(sa.select(human_tasks.c.id).where(*where).order_by(*order).limit(limit))
         return tuple(row.id for row in found)
 
@@ -223,8 +228,26 @@ def count_human_tasks(database: Database, viewer: Principal, chosen: HumanTaskFi
     if not sees_everything(viewer):
         where.append(visible_human_tasks(viewer))
     some = sa.select(sa.literal(1)).select_from(human_tasks).where(*where).limit(limit).subquery()
-    with database.query() as connection:
+    with _reading(database, chosen) as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+
+@contextmanager
+def _reading(database: Database, chosen: HumanTaskFilter) -> Iterator[sa.Connection]:
+    """A connection to look up this list. Raises InvalidInput for a text that takes too long to find."""
+    with database.query() as connection:
+        if chosen.q is None:
+            yield connection
+            return
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = {round(SEARCH_SECONDS * 1000)}"))
+        try:
+            yield connection
+        except sa.exc.OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+                raise
+            narrower = "narrow the list by a workflow, a gate or a state"
+            too_long = f"it was not found within {SEARCH_SECONDS:g} seconds"
+            raise InvalidInput(errors=[FieldError(path="?q", message=too_long, fix=narrower)]) from error
 
 
 def _views(cursor: Cursor, versions: VersionCache, rows: Sequence[Sequence[Any]]) -> tuple[HumanTaskView, ...]:

@@ -1,4 +1,4 @@
-"""What a page costs: files packed for who can unpack them, and nothing looked for twice."""
+"""What a page costs: files packed for who can unpack them, nothing looked for twice, and no search without end."""
 
 from __future__ import annotations
 
@@ -73,3 +73,22 @@ def test_a_tab_counts_the_whole_list_on_its_last_page_too(desk: Desk, monkeypatc
             if page.find(class_="more")
             else page
         )
+
+
+def test_a_search_that_takes_too_long_ends_and_says_how_to_narrow_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signoff.store.queries_human_tasks.SEARCH_SECONDS", 0.2)
+    browser = desk.as_("ana")
+    key = {"Authorization": f"Bearer {desk.keys['ana']}"}
+    with desk.engine.database.transaction() as cursor:
+        # Nobody reads them meanwhile, which takes as long as reading very many.
+        cursor.execute("LOCK TABLE human_tasks IN ACCESS EXCLUSIVE MODE")
+        browser.get("/inbox?q=late", 422)
+        assert "narrow the list by a workflow" in browser.words
+        answer = browser.send("GET", "/api/v1/human-tasks?q=late", headers=key)
+    assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, "?q")
+    browser.get("/inbox?q=small")
+    assert "Small" in browser.words
+    with desk.engine.database.query() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "15s", "the next one has its time"
