@@ -7,6 +7,7 @@ records nothing; the second goes to `decide`. Whatever does not go through is sh
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -125,8 +126,7 @@ def comment(visit: Visit, human_task_id: UUID) -> Response:
     return _back(human_task_id)
 
 
-def _act(visit: Visit, human_task_id: UUID, do: object) -> Response:
-    assert callable(do)
+def _act(visit: Visit, human_task_id: UUID, do: Callable[[], None]) -> Response:
     try:
         do()
     except (Conflict, Forbidden, InvalidInput) as error:

@@ -117,7 +117,7 @@ def review_page(
     notice = _notice(visit, loaded, typed)
     since = notice["since"]
     latest = review_view.changes(view, loaded.shown)
-    refusal = review_view.refusal(view, visit.principal, now)
+    viewer = _viewer(visit, view, now)
     ids = list_human_task_ids(
         visit.engine.database, visit.principal, query.filter(visit.principal, now), limit=NEIGHBOURS
     )
@@ -142,11 +142,7 @@ def review_page(
         edits={said.id: review_view.edits(said, _payload_of(loaded, said.payload_sha256)) for said in view.decisions},
         wrong=review_view.errors_by_field(errors, names),
         problem=problem,
-        armed=armed if refusal is None and not notice["locked"] else "",
-        refusal=refusal,
-        can_decide=refusal is None and row.state == TaskState.OPEN,
-        can_claim=row.state == TaskState.OPEN and is_allowed(visit.principal, Action.CLAIM, view.facts),
-        mine=row.assignee == visit.principal.name,
+        armed=armed if viewer["refusal"] is None and not notice["locked"] else "",
         people=loaded.people,
         reasons=REASONS,
         query=query,
@@ -155,8 +151,21 @@ def review_page(
         due_seconds=(row.due_at - now).total_seconds() if row.due_at else None,
         live_since=loaded.since,
         now=now,
+        **viewer,
         **notice,
     )
+
+
+def _viewer(visit: Visit, view: HumanTaskView, now: datetime) -> dict[str, Any]:
+    """What this person may do here, and why not."""
+    is_open = view.row.state == TaskState.OPEN
+    refusal = review_view.refusal(view, visit.principal, now)
+    return {
+        "refusal": refusal,
+        "can_decide": refusal is None and is_open,
+        "can_claim": is_open and is_allowed(visit.principal, Action.CLAIM, view.facts),
+        "mine": view.row.assignee == visit.principal.name,
+    }
 
 
 def next_after(visit: Visit, human_task_id: UUID, query: ListQuery) -> UUID | None:
