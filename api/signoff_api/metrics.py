@@ -107,6 +107,11 @@ class _Stock:
             ("signoff_human_tasks_open", "Human tasks that wait for a person.", counts.open_human_tasks),
             ("signoff_human_tasks_overdue", "Open human tasks past their due time.", counts.overdue_human_tasks),
             (
+                "signoff_human_tasks_without_candidates",
+                "Open human tasks, among the newest, that no enabled person could decide now.",
+                counts.human_tasks_without_candidates,
+            ),
+            (
                 "signoff_oldest_overdue_run_seconds",
                 "How long the oldest wake-up of a run or human task has been overdue: it grows when nobody sees to it.",
                 counts.oldest_overdue_run_seconds,

@@ -24,6 +24,8 @@ MAX_SKEW_SECONDS = 2.0
 MANY_SKEW_SECONDS = 30.0
 LATE_SECONDS = 15.0
 """From here on what is due is late: sweeps come every second, and messages are sent again after five."""
+_TASKS_LOOKED_AT = 100_000
+"""Open human tasks among which those are looked for that nobody could decide."""
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 _NEWEST_PYTHON = (3, 14)
 
@@ -131,6 +133,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield from _server(database)
         yield _migrations(settings)
         yield from _progress(database)
+        yield from _reviewers(database)
     except Unavailable as error:
         cause = str(error.__cause__ or "").strip().splitlines()
         detail = f"{error.detail}: {cause[0]}" if cause else error.detail
@@ -212,6 +215,30 @@ def _progress(database: Database) -> Iterator[Finding]:
         )
     if not found.unserved:
         yield Finding(name="queues", status="ok", detail="every queued run finds a worker")
+
+
+def _reviewers(database: Database) -> Iterator[Finding]:
+    import psycopg
+
+    from signoff.store.queries_candidates import stranded_human_tasks
+
+    try:
+        with database.autocommit() as cursor:
+            found = stranded_human_tasks(cursor, looked_at=_TASKS_LOOKED_AT)
+    except psycopg.errors.UndefinedTable:
+        return  # the line about migrations has said it
+    if not found.count:
+        yield Finding(name="reviewers", status="ok", detail="somebody could decide each open human task")
+        return
+    newest = found.examples[0]
+    asked = ", ".join([*(f"user:{name}" for name in newest.users), *newest.groups]) or "nobody"
+    yield Finding(
+        name="reviewers",
+        status="warn",
+        detail=f"{found.count} open human tasks can be decided by nobody now; the newest is {newest.id}, of"
+        f" {newest.workflow}/{newest.gate}, which asks {asked}",
+        fix="put an enabled person who did not start the run into a group it asks: signoff principal update",
+    )
 
 
 def _broker(settings: Settings) -> Finding:

@@ -39,7 +39,8 @@ def test_where_everything_is_there_each_line_is_ok_and_the_exit_code_0(stack: St
 
     assert result.exit_code == 0
     shown = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("✓")]
-    names = ["python", "settings", "database", "clocks", "migrations", "sweep", "leases", "queues", "broker", "api"]
+    progress = ["sweep", "leases", "queues", "reviewers"]
+    names = ["python", "settings", "database", "clocks", "migrations", *progress, "broker", "api"]
     assert shown == names
     assert "✗" not in result.stdout
 
