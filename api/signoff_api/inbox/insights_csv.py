@@ -16,7 +16,7 @@ from signoff_api.inbox.insights_report import Report
 Cell: TypeAlias = str | int | float | None
 Row: TypeAlias = Sequence[Cell]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 """What a spreadsheet may take for the beginning of a formula, or skip on its way to one."""
 
 

@@ -126,9 +126,9 @@ def decided_at(
         now = _one(cursor.execute("SELECT clock_timestamp()").fetchone())
         start, until = period.bounds(now)
         scan = _Scan(cursor=cursor, workflow=workflow, gate=gate, until=until, bounds=bounds)
-        since = max(at for at in (start, scan.task_bound(start), scan.pass_bound(start)) if at is not None)
+        since = max(at for at in (start, scan.human_task_bound(start), scan.pass_bound(start)) if at is not None)
         wanted = tuple(dict.fromkeys([*fields, *([split_path(node.score)[0]] if node.score else [])]))
-        tasks = scan.tasks(since, wanted)
+        tasks = scan.human_tasks(since, wanted)
         if len(tasks) > bounds.cases:
             since = tasks[bounds.cases][_COMPLETED]
             tasks = tasks[: bounds.cases]
@@ -186,7 +186,7 @@ class _Scan:
     until: datetime
     bounds: Bounds
 
-    def task_bound(self, since: datetime) -> datetime | None:
+    def human_task_bound(self, since: datetime) -> datetime | None:
         """The moment before which so many human tasks of all gates ended that they are not looked through."""
         statement = (
             "SELECT completed_at FROM human_tasks WHERE completed_at >= %s AND completed_at < %s"
@@ -208,7 +208,7 @@ class _Scan:
         )
         return found
 
-    def tasks(self, since: datetime, fields: Sequence[str]) -> list[tuple[Any, ...]]:
+    def human_tasks(self, since: datetime, fields: Sequence[str]) -> list[tuple[Any, ...]]:
         """The decided human tasks with these fields of their payloads, one more than the cap."""
         # A longer value is cut so that it shows: its text is longer than what is read of it.
         shown = "".join(", left((payload -> %s::text)::text, %s)" for _ in fields)
