@@ -105,13 +105,8 @@ def test_a_log_that_is_hashed_anew_with_its_head_is_found_by_the_anchors(
     counts = _each(logs, forger, notary, lambda run_id, log, at: forging.rehashed(forgery(log, at), run_id), head=True)
     _told(f"{forgery.__name__}, hashed anew with head", counts["tried"], counts["before"], counts["after"])
     assert counts["after"] == counts["tried"] >= 40
-
-
-def test_hashed_anew_some_go_unseen_without_anchors(notary: Notary, forger: Forger, logs: dict[UUID, Log]) -> None:
-    counts = _each(
-        logs, forger, notary, lambda run_id, log, at: forging.rehashed(forging.changed(log, at), run_id), head=True
-    )
-    assert counts["before"] < counts["tried"], "the log alone shows this now: the anchors' tests prove nothing"
+    if forgery is not forging.truncated:
+        assert counts["before"] < counts["tried"], "the log alone shows all of them: the anchors are tried by nothing"
 
 
 def test_heads_in_the_file_that_are_written_anew_too_are_not_what_was_signed(
