@@ -1,4 +1,4 @@
-"""`signoff audit verify`, `export`, `anchor` and `keygen`."""
+"""`signoff audit verify`, `export`, `anchor` and `keygen`; `separation` is beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signoff.cli import separation
 from signoff.cli.options import Api, As, AsJson, Key
 from signoff.cli.output import Output
 from signoff.errors import InvalidInput
@@ -23,6 +24,7 @@ _group = typer.Typer(no_args_is_help=True, help="Verify the log, and export evid
 
 
 def add_to(app: typer.Typer) -> None:
+    separation.add_to(_group)
     app.add_typer(_group, name="audit", rich_help_panel=_PANEL)
 
 
