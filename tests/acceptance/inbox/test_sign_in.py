@@ -152,6 +152,30 @@ def test_who_signs_in_after_somebody_in_the_same_tab_does_not_get_their_words(
     assert page.evaluate(KEPT) == []
 
 
+def test_a_page_that_stays_open_says_when_its_session_has_ended_and_asks_no_more(
+    open_page: Open, admin: Caller, requester: Caller, ana: Caller
+) -> None:
+    task = opened(requester, ana, letter(admin, "sign-in-ended"), "S-4")
+    page = open_page("ana")
+    page.add_init_script("delete window.EventSource")
+    page.clock.install()
+    page.goto(f"/inbox/{task['id']}")
+    page.fill("#note", "not lost")
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    elsewhere = page.context.new_page()
+    elsewhere.goto("/inbox")
+    sign_out(elsewhere)
+    expect(page.locator("[data-ended]")).to_contain_text("Your session has ended")
+    page.clock.run_for(20_000)
+    page.evaluate("fetch('/assets/icon.svg').then((answer) => answer.text())")
+    assert sum("/sign-in" in url for url in asked) == 1
+    expect(page.locator("[data-ended]")).to_have_count(1)
+    expect(page.locator("#note")).to_have_value("not lost")
+    page.get_by_role("link", name="Sign in again").click()
+    page.wait_for_url(f"**/sign-in?next=*{task['id']}*")
+
+
 def test_the_choice_of_a_theme_survives_the_session(open_page: Open, running: Stack) -> None:
     page = open_page("ana", "/inbox", color_scheme="light")
     page.locator("details.menu > summary").click()

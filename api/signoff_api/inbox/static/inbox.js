@@ -279,9 +279,21 @@
       if (place.textContent.trim() !== before) place.scrollIntoView({ block: "center" });
     } catch { /* the answer to the next press will say it */ }
   };
+  const sayEnded = () => {
+    const notice = document.createElement("div"), link = document.createElement("a");
+    notice.className = "notice warn";
+    notice.dataset.ended = "";
+    notice.setAttribute("role", "alert");
+    link.href = "/sign-in?next=" + encodeURIComponent(window.location.pathname + window.location.search);
+    link.textContent = "Sign in again";
+    notice.append("Your session has ended, and this page is no longer kept up to date. The note that you typed is kept. ", link);
+    $("#main").prepend(notice);
+  };
   const poll = async () => {
     try {
       const answer = await fetch("/live/changes" + (live.cursor ? "?since=" + encodeURIComponent(live.cursor) : ""), { cache: "no-store" });
+      // Asking on would not end while the page is open, and nobody would know that it is out of date.
+      if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { sayEnded(); return; }
       if (answer.ok && answer.headers.get("Content-Type").includes("json")) {
         const found = await answer.json();
         live.cursor = found.cursor;
