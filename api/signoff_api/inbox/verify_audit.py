@@ -43,7 +43,7 @@ ALSO_SAID = ("surface", "reading_ms")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-ANCHOR = ("kind", "format", "number", "at", "previous", "heads", "root")
+ANCHOR = ("kind", "format", "number", "at", "slack", "previous", "heads", "root")
 PROOF = ("anchor", "signature", "key", "seq", "hash", "index", "path")
 KEY_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """What stands before the 32 bytes of an Ed25519 public key in a PEM file (RFC 8410)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -30,11 +30,12 @@ class Anchor:
     """All logs as of one moment of the database's clock.
 
     `previous` is the hash of the anchor before, 64 zeros for the first; `root` pins the `heads` heads that changed
-    since then.
+    since then. Every event that is older than `at` by more than `slack` seconds is named by now, or never will be.
     """
 
     number: int
     at: datetime
+    slack: int
     previous: str
     heads: int
     root: str
@@ -45,10 +46,16 @@ class Anchor:
             "format": FORMAT,
             "number": self.number,
             "at": format_time(self.at),
+            "slack": self.slack,
             "previous": self.previous,
             "heads": self.heads,
             "root": self.root,
         }
+
+    @property
+    def settled(self) -> datetime:
+        """The moment before which an event is named by this anchor, or one before it."""
+        return self.at - timedelta(seconds=self.slack)
 
     @property
     def hash(self) -> str:
@@ -75,11 +82,12 @@ class Signed:
         return orjson.dumps(members) + b"\n"
 
 
-def sign(before: Signed | None, at: datetime, leaves: bytes, key: Ed25519PrivateKey) -> Signed:
+def sign(before: Signed | None, at: datetime, slack: int, leaves: bytes, key: Ed25519PrivateKey) -> Signed:
     """The anchor that comes next, over these leaves, which are sorted."""
     anchor = Anchor(
         number=1 if before is None else before.anchor.number + 1,
         at=at.astimezone(UTC),
+        slack=slack,
         previous=GENESIS_HASH if before is None else before.anchor.hash,
         heads=len(leaves) // tree.LEAF_BYTES,
         root=tree.root(leaves),
@@ -102,6 +110,7 @@ def read_line(line: bytes, keys: Collection[str]) -> Signed | None:
         anchor = Anchor(
             number=stored["number"],
             at=datetime.fromisoformat(stored["at"]),
+            slack=stored["slack"],
             previous=stored["previous"],
             heads=stored["heads"],
             root=stored["root"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,9 +21,12 @@ from signoff.settings import Settings
 from signoff.store import heads
 from signoff.store.database import Database
 
-SLACK = timedelta(seconds=60)
-"""How far two clocks of one database may be apart, before and after a failover, and how long a run may be on its way
-in between reading the clock and holding a lock."""
+MIN_SLACK_SECONDS = 600
+"""How old an event may be, at least, when it is committed and no lock has told of it.
+
+The clock of a database that took over may be behind. A worker that holds a run reads no clock but carries on the one of
+its claim, by a clock of its own that stands still with its machine; how long it may stand still is its lease.
+"""
 
 PATIENCE_SECONDS = 120.0
 """How long an anchor waits for those who write. An idle transaction is ended by the server after 60 s."""
@@ -56,12 +60,12 @@ def anchor(database: Database, settings: Settings, *, begin: bool = False) -> An
     try:
         with AnchorFile.held(path, begin=begin) as held:
             newest = None if begin else held.last(keys)
-            leaves = _changed(database, held, keys, newest, moment)
+            leaves = _changed(database, held, keys, newest, moment=moment, slack=_slack(settings))
             if newest is not None and not leaves:
                 return _told(newest, made=False)
             # Another anchor may be from after that moment, and a database that took over be a little behind.
             at = moment if newest is None else max(moment, newest.anchor.at)
-            signed = sign(newest, at, leaves, key)
+            signed = sign(newest, at, _slack(settings), leaves, key)
             held.append(signed)
             return _told(signed, made=True)
     except BrokenAnchors as error:
@@ -118,11 +122,13 @@ def _proof(signed: Signed, run_id: UUID, upto: int) -> Iterable[dict[str, Any]]:
         }
 
 
-def _changed(database: Database, held: AnchorFile, keys: set[str], newest: Signed | None, moment: datetime) -> bytes:
+def _changed(
+    database: Database, held: AnchorFile, keys: set[str], newest: Signed | None, *, moment: datetime, slack: int
+) -> bytes:
     """The heads that no anchor has yet, as packed leaves."""
     if newest is None:
         return b"".join(tree.leaf(*head) for head in heads.heads(database, None))
-    since = newest.anchor.at - SLACK
+    since = newest.anchor.at - timedelta(seconds=max(slack, newest.anchor.slack))
     if moment < since:
         raise Conflict(
             f"the database's clock is behind anchor {newest.anchor.number} by {newest.anchor.at - moment}",
@@ -132,6 +138,10 @@ def _changed(database: Database, held: AnchorFile, keys: set[str], newest: Signe
     known = {leaf for signed in recent for leaf in tree.leaves_of(signed.leaves)}
     found = (tree.leaf(*head) for head in heads.heads(database, since))
     return b"".join(leaf for leaf in found if leaf not in known)
+
+
+def _slack(settings: Settings) -> int:
+    return max(MIN_SLACK_SECONDS, math.ceil(2 * settings.lease_seconds))
 
 
 def _told(signed: Signed, *, made: bool) -> Anchored:

@@ -12,7 +12,6 @@ from uuid import UUID
 from signoff.anchors import tree
 from signoff.anchors.file import AnchorLog
 from signoff.anchors.form import Signed
-from signoff.engine.anchoring import SLACK
 from signoff.model import format_time
 from signoff.store.rows import StoredEvent
 
@@ -111,7 +110,7 @@ class Witness:
 
     def _late(self, run_id: UUID, stored: StoredEvent, number: int) -> Objection | None:
         """That an event has a moment before an anchor which does not name it: all events until then were named."""
-        if number == 0 or stored.event.at >= self.log.anchors[number - 1].anchor.at - SLACK:
+        if number == 0 or stored.event.at >= self.log.anchors[number - 1].anchor.settled:
             return None
         problem = f"it says it is older than {self._named(number)}, which does not name it: it was put in later"
         return Objection(run_id=run_id, seq=stored.event.seq, problem=problem)

@@ -226,16 +226,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_an_anchor_of_a_pack_that_was_tampered_with_does_not_hold(
-    notary: Notary, pack: dict[str, Any], change: str
-) -> None:
+def test_an_anchor_of_a_pack_that_was_tampered_with_does_not_hold(notary: Notary, pack: dict[str, Any]) -> None:
     trusted = {hexadecimal(_public(notary))}
     assert verify_audit.check(pack, trusted) == []
-    changed = copy.deepcopy(pack)
-    CHANGES[change](changed)
-    for keys in (None, trusted):
-        assert verify_audit.check(changed, keys), change
+    for name, change in CHANGES.items():
+        changed = copy.deepcopy(pack)
+        change(changed)
+        for keys in (None, trusted):
+            assert verify_audit.check(changed, keys), name
 
 
 def test_a_pack_signed_anew_as_a_whole_holds_but_not_under_the_key_one_knows(
