@@ -23,8 +23,10 @@ from signoff.ids import new_id
 QUEUE_PREFIX = "signoff."
 RESUME_QUEUE = "signoff.resume"
 CONTROL_QUEUE = "signoff.control"
+NOTIFY_QUEUE = "signoff.notify"
 EXECUTE = "signoff.execute"
 SWEEP = "signoff.sweep"
+NOTIFY = "signoff.notify"
 
 PAUSE_SECONDS = 2.0
 """After a failed send no other is tried for this long, so that requests don't queue up behind a dead broker."""

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import ConfigurationError
+from signoff.webhooks.targets import Policy
 
 
 def _split(value: object) -> object:
@@ -120,6 +121,24 @@ class Settings(BaseSettings):
         default=None, description="public keys in PEM whose anchors are believed; without it, that of the private key"
     )
 
+    webhook_ports: Names = Field(default=("443",), description="ports webhooks are sent to")
+    webhook_allow: Names = Field(
+        default=(), description="networks (CIDR) webhooks reach although they are private: `10.1.0.0/16`"
+    )
+    webhook_http: bool = Field(
+        default=False, description="send webhooks by plain http too, to what `SIGNOFF_WEBHOOK_ALLOW` names"
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None, description="certificates in PEM that webhooks' receivers are trusted by, beside the system's"
+    )
+    webhook_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=60, description="time for one attempt: name, connection and answer"
+    )
+    webhook_give_up_hours: float = Field(
+        default=72.0, gt=0, le=720, description="how long a webhook is tried before it is dead"
+    )
+    webhook_keep_days: float = Field(default=30.0, ge=1, le=3650, description="how long webhooks' deliveries are kept")
+
     log_json: bool = Field(default=False, description="one JSON object a line, for machines")
     log_level: Level = Field(default="INFO", description="from this on is logged")
 
@@ -131,6 +150,10 @@ class Settings(BaseSettings):
                 fix="set it to postgresql://user@host/database, or use signoff dev",
             )
         return self.database_url.get_secret_value()
+
+    def webhook_policy(self) -> Policy:
+        """Where webhooks may go. Raises ConfigurationError."""
+        return Policy.of(ports=self.webhook_ports, inside=self.webhook_allow, plain_http=self.webhook_http)
 
     def require_broker_url(self) -> str:
         """The broker's URL. Raises ConfigurationError when none is set."""

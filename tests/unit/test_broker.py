@@ -60,8 +60,9 @@ def test_a_continuation_of_the_default_queue_has_a_queue_of_its_own() -> None:
 
 def test_continuations_and_sweeps_are_served_before_new_runs() -> None:
     names = [queue.name for queue in celery_queues(["default", "llm", "default"])]
-    assert names == ["signoff.resume", "signoff.control", "signoff.default", "signoff.llm"]
+    assert names == ["signoff.resume", "signoff.control", "signoff.default", "signoff.llm", "signoff.notify"]
     assert [queue.name for queue in celery_queues(["llm"])] == ["signoff.llm"]
+    assert [queue.name for queue in celery_queues(["notify"])] == ["signoff.notify"]
 
 
 def test_rabbitmq_keeps_its_queues_on_several_nodes_and_on_disk() -> None:

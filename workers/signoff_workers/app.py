@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu import Exchange, Queue
 
-from signoff.broker import CONTROL_QUEUE, RESUME_QUEUE, SWEEP, queue_name, transport_options
+from signoff.broker import CONTROL_QUEUE, NOTIFY_QUEUE, RESUME_QUEUE, SWEEP, queue_name, transport_options
 from signoff.settings import Settings
 
 SWEEP_EXPIRES_FACTOR = 5
@@ -71,6 +71,8 @@ def celery_queues(queues: Iterable[str]) -> list[Queue]:
     names = list(dict.fromkeys(queues))
     wanted = [RESUME_QUEUE, CONTROL_QUEUE] if "default" in names else []
     wanted += [queue_name(name) for name in names]
+    # Last: nobody waits for a webhook as one does for the next step.
+    wanted += [NOTIFY_QUEUE] if "default" in names and NOTIFY_QUEUE not in wanted else []
     return [
         Queue(
             name,

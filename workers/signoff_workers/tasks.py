@@ -9,15 +9,19 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
+from kombu.exceptions import KombuError
 
-from signoff.broker import EXECUTE, SWEEP
+from signoff.broker import EXECUTE, NOTIFY, SWEEP
 from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
 from signoff.settings import Settings
 from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
+from signoff_workers.webhooks import Post, dispatch
 
 log = structlog.get_logger(__name__)
+
+_BROKER_IS_AWAY = (KombuError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Runtimes:
 
 
 def register_tasks(app: Celery, runtimes: Runtimes) -> None:
-    """Give the application its two Celery tasks."""
+    """Give the application its three Celery tasks."""
 
     @app.task(name=EXECUTE)
     def execute(run_id: str, epoch: int) -> None:
@@ -61,10 +65,12 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
 
     @app.task(name=SWEEP)
     def sweep() -> None:
+        engine = runtimes.current().engine
         try:
-            swept = runtimes.current().engine.sweep()
-        except Unavailable as error:
-            log.warning("sweep_failed", error=error.detail)
+            swept = engine.sweep()
+            dispatch(app, engine.database, engine.settings)
+        except (Unavailable, *_BROKER_IS_AWAY) as error:
+            log.warning("sweep_failed", error=str(error))
             return
         if swept.leases_expired or swept.human_tasks or swept.resent or swept.claims_lapsed:
             log.info(
@@ -74,3 +80,12 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
                 human_tasks=swept.human_tasks,
                 claims_lapsed=swept.claims_lapsed,
             )
+
+    @app.task(name=NOTIFY)
+    def notify(endpoint_id: str) -> None:
+        engine = runtimes.current().engine
+        try:
+            Post.of(engine.database, engine.settings).serve(UUID(endpoint_id))
+        except Unavailable as error:
+            # What it had taken is due again soon.
+            log.warning("webhooks_not_sent", error=error.detail)

@@ -27,6 +27,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 def run_worker(settings: Settings) -> int:
     """Serve until told to stop; answers the exit code."""
+    settings.webhook_policy()  # a bad one is said now, not when there is something to send
     loaded = load_workflows(settings.modules)
     _register_all(settings, loaded)
     app = make_app(settings, settings.queues or queues_of(item.graph for item in loaded))

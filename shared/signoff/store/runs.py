@@ -31,6 +31,7 @@ from signoff.store.rows import (
     human_task_parameters,
     run_from_row,
 )
+from signoff.webhooks.catalogue import TOLD_NAMES
 
 _RUN_COUNT = len(RUN_COLUMNS.split(","))
 
@@ -117,7 +118,18 @@ _SET_HEAD = """
     WHERE id = %(id)s
 """
 
+# One more part of the same statement, only where the batch has an event that endpoints may ask for. Without endpoints
+# it is the scan of an empty table; and what is told commits with what it tells of, or not at all.
+_TELL = """
+INSERT INTO webhook_deliveries (id, endpoint_id, run_id, seq, type, state, attempts, created_at, since, due_at)
+SELECT gen_random_uuid(), w.id, %(id)s, e.seq, e.type, 'pending', 0, %(now)s, %(now)s, %(now)s
+FROM webhook_endpoints w
+    JOIN unnest(%(seqs)s::int[], %(types)s::text[]) AS e (seq, type) ON e.type = ANY (w.events)
+"""
+
 _UPDATE = f"WITH head AS ({_SET_HEAD}) {_INSERT_EVENTS}"
+
+_UPDATE_AND_TELL = f"WITH head AS ({_SET_HEAD}), told AS ({_TELL} WHERE w.disabled_at IS NULL) {_INSERT_EVENTS}"
 
 _INSERT = f"""
 WITH head AS (
@@ -132,6 +144,10 @@ WITH head AS (
 {_INSERT_EVENTS}
 """  # noqa: S608
 
+_INSERT_AND_TELL = _INSERT.replace(
+    f"\n{_INSERT_EVENTS}", f", told AS ({_TELL} WHERE w.disabled_at IS NULL)\n{_INSERT_EVENTS}"
+)
+
 
 def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequence[Event], lease: Lease) -> None:
     """Write what a batch of events made of a run: the log, the head, and every human task that changed.
@@ -142,7 +158,11 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
     if parameters["hashes"]:
         parameters["hash"] = parameters["hashes"][-1]
-    cursor.execute(_INSERT if before is None else _UPDATE, parameters)
+    tells = not TOLD_NAMES.isdisjoint(parameters["types"])
+    if before is None:
+        cursor.execute(_INSERT_AND_TELL if tells else _INSERT, parameters)
+    else:
+        cursor.execute(_UPDATE_AND_TELL if tells else _UPDATE, parameters)
     known = before.state.human_tasks if before is not None else {}
     for task in state.human_tasks.values():
         if known.get(task.id) is not task:
@@ -161,9 +181,10 @@ def save_held(
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, before.hash)
     parameters["hash"] = parameters["hashes"][-1]
     parameters |= {"held_epoch": before.epoch, "held_seq": before.state.seq}
-    statement = _ADVANCE
+    tells = not TOLD_NAMES.isdisjoint(parameters["types"])
+    statement = _ADVANCE_AND_TELL if tells else _ADVANCE
     for task in state.human_tasks.values():
-        statement = _ADVANCE_AND_OPEN
+        statement = _ADVANCE_OPEN_AND_TELL
         parameters |= {f"task_{name}": value for name, value in human_task_parameters(task, state).items()}
     row = cursor.execute(statement, parameters).fetchone()
     return None if row is None else (row[0], parameters["hash"])
@@ -237,7 +258,11 @@ SELECT clock_timestamp() FROM head
 _columns, _, _values = _INSERT_HUMAN_TASK.partition("VALUES (")
 _OPENED = f"{_columns} SELECT {_values.strip().removesuffix(')')} FROM head".replace("%(", "%(task_")  # noqa: S608
 
-_ADVANCE_AND_OPEN = _ADVANCE.replace("\nSELECT clock", f", opened AS ({_OPENED})\nSELECT clock")
+_ADVANCE_AND_TELL = _ADVANCE.replace(
+    "\nSELECT clock", f", told AS ({_TELL} CROSS JOIN head WHERE w.disabled_at IS NULL)\nSELECT clock"
+)
+
+_ADVANCE_OPEN_AND_TELL = _ADVANCE_AND_TELL.replace("\nSELECT clock", f", opened AS ({_OPENED})\nSELECT clock")
 
 _UPDATE_HUMAN_TASK = """
 UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(payload)s::json,

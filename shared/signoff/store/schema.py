@@ -270,3 +270,43 @@ idempotency_keys = Table(
     PrimaryKeyConstraint("principal_id", "key"),
     Index("idempotency_keys_by_age", "created_at"),
 )
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("include_payload", Boolean, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("old_secret", Text),
+    _at("old_secret_until"),
+    Column("created_by", JSON, nullable=False),
+    _at("created_at", nullable=False),
+    _at("disabled_at"),
+    Column("disabled_why", Text),
+    Column("failures", Integer, nullable=False),
+    # When a worker may next look at it: later while one is at it, and after failures.
+    _at("next_at", nullable=False),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("run_id", Uuid),
+    Column("seq", Integer),
+    Column("type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    _at("created_at", nullable=False),
+    _at("since", nullable=False),
+    _at("due_at"),
+    _at("attempted_at"),
+    Index("webhook_deliveries_once", "endpoint_id", "run_id", "seq", unique=True),
+    Index("webhook_deliveries_due", "endpoint_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("webhook_deliveries_by_age", "created_at"),
+)
