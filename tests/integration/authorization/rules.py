@@ -104,6 +104,7 @@ _BY_ROLE = {
     "audit": Rule(may=_role("admin", "operator", "auditor"), knows=_anybody),
     "insights": Rule(may=_role("admin", "operator", "auditor", "author"), knows=_anybody),
     "inbox": Rule(may=_has_a_role, knows=_anybody),
+    "webhooks": Rule(may=_role("admin"), knows=_anybody),
 }
 _PUBLIC = Rule(may=lambda who: True, public=True)
 _SIGNED_IN = Rule(may=_anybody)
@@ -137,6 +138,15 @@ API: dict[str, Rule] = {
     "POST /api/v1/bulk-decisions": Rule(may=_decides, knows=_anybody, while_=("open",), repeats=True),
     "GET /api/v1/runs/{run_id}/audit": _BY_ROLE["audit"],
     "GET /api/v1/audit/verification": _BY_ROLE["audit"],
+    "GET /api/v1/webhooks": _BY_ROLE["webhooks"],
+    "POST /api/v1/webhooks": _BY_ROLE["webhooks"],
+    "GET /api/v1/webhooks/{webhook_id}": _BY_ROLE["webhooks"],
+    "DELETE /api/v1/webhooks/{webhook_id}": _BY_ROLE["webhooks"],
+    "POST /api/v1/webhooks/{webhook_id}/secret": _BY_ROLE["webhooks"],
+    "POST /api/v1/webhooks/{webhook_id}/enable": _BY_ROLE["webhooks"],
+    "POST /api/v1/webhooks/{webhook_id}/test": _BY_ROLE["webhooks"],
+    "GET /api/v1/webhooks/{webhook_id}/deliveries": _BY_ROLE["webhooks"],
+    "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": _BY_ROLE["webhooks"],
     "GET /healthz": _PUBLIC,
     "GET /readyz": _PUBLIC,
     "GET /metrics": _PUBLIC,
@@ -151,6 +161,8 @@ PAGES: dict[str, Rule] = {
     "POST /sign-in": Rule(may=lambda who: who.kind == "user", knows=lambda who: who.kind != "nobody"),
     "GET /sign-in/{token}": Rule(may=lambda who: who.kind == "user", public=True),
     "POST /sign-in/{token}": Rule(may=lambda who: who.kind == "user", public=True),
+    "GET /sign-in/oidc": _PUBLIC,
+    "GET /sign-in/oidc/callback": _PUBLIC,
     "POST /sign-out": _SIGNED_IN,
     "POST /theme": _SIGNED_IN,
     "GET /inbox": _LISTS_TASKS,

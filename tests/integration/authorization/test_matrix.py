@@ -41,11 +41,12 @@ API_ROUTES = {f"{each.method} {each.path}" for routes in API_FEATURES for each i
 PAGE_ROUTES = {f"{each.method} {each.path}" for pages in PAGE_FEATURES for each in pages.declared}
 RULES = rules.API | rules.PAGES
 CALLS = calls.API | calls.PAGES
-ROUTES = list(CALLS)
+ROUTES = [route for route in CALLS if route in API_ROUTES | PAGE_ROUTES]
 _PLACE = re.compile(r"<(?:\w+:)?(\w+)>")
-STATES_EACH = 2
-"""Of the seven states each caller meets this many at each route that is about a matter; which ones goes round, so that
-every route meets every part in every state. The whole product would take ten times as long."""
+STATES_EACH = {True: 2, False: 1}
+"""Of the seven states each caller meets this many at each route that is about a matter, more where it is of the API
+and quick. Which ones goes round, so that every route meets every part in every state and every role in every part; the
+whole product would take six times as long."""
 ABOUT_SOME = {
     "GET /api/v1/runs",
     "GET /api/v1/human-tasks",
@@ -94,8 +95,9 @@ def cast(module_database_url: str, valkey_url: str) -> Iterator[Cast]:
 
 
 def test_every_route_has_a_rule_and_a_call(cast: Cast) -> None:
-    assert set(rules.API) == set(calls.API) == API_ROUTES
-    assert set(rules.PAGES) == set(calls.PAGES) == PAGE_ROUTES
+    assert API_ROUTES - set(rules.API) == set()
+    assert PAGE_ROUTES - set(rules.PAGES) == set()
+    assert set(RULES) == set(CALLS)
     served = {
         method + " " + _PLACE.sub(r"{\1}", rule.rule)
         for rule in cast.app.url_map.iter_rules()
@@ -266,7 +268,7 @@ def _callers(cast: Cast, route: str) -> Iterator[tuple[Person, int]]:
     yield NOBODY, len(STATES) if about else 1
     for part in PERSONS_PARTS if about else ("stranger",):
         for role in ALL_ROLES:
-            yield cast.person(role, "user", part), STATES_EACH if about else 1
+            yield cast.person(role, "user", part), STATES_EACH[route in API_ROUTES] if about else 1
     for kind in ("service", "agent"):
         # To a page one program is like another.
         for part in PROGRAMS_PARTS if about and route in API_ROUTES else ("stranger",):
