@@ -119,8 +119,9 @@ def show_inbox(visit: Visit) -> Response:
         visit,
         title=f"{VIEWS[query.view]} · Inbox",
         query=query,
-        # What fits on the first page is counted: looking for a text once is enough.
-        tabs=_tabs(visit, query, now, number=None if more or request.args.get("cursor") else len(rows)),
+        tabs=_tabs(
+            visit, query, now, known=None if request.args.get("cursor") else _known(query, len(rows), bool(more))
+        ),
         rows=rows,
         more=more,
         next_due=_next_due(visit, query, now) if not rows else None,
@@ -194,19 +195,28 @@ def done_notice(visit: Visit, given: str | None) -> dict[str, Any] | None:
     return {"task": view.row, "said": own[-1], "undo_until": view.row.release_at if undo else None}
 
 
-def _tabs(visit: Visit, query: ListQuery, now: datetime, *, number: int | None = None) -> list[dict[str, Any]]:
-    """The lists with how much is in each; `number` is how much is in this one, where it is known."""
+def _tabs(visit: Visit, query: ListQuery, now: datetime, *, known: str | None = None) -> list[dict[str, Any]]:
+    """The lists with how much is in each; `known` is what to say of this one, where the list itself has told it."""
     found = []
     for view, name in VIEWS.items():
         if view == "all" and not sees_everything(visit.principal):
             continue
-        count = None
-        if view != "done":
-            here = number if view == query.view else None
-            many = _count(visit, replace(query, view=view), now) if here is None else here
-            count = f"{COUNTED - 1}+" if many >= COUNTED else str(many)
-        found.append({"view": view, "name": name, "count": count, "href": query.tab(view)})
+        count = known if view == query.view else None
+        if count is None and view != "done":
+            count = _capped(_count(visit, replace(query, view=view), now))
+        found.append({"view": view, "name": name, "count": count if view != "done" else None, "href": query.tab(view)})
     return found
+
+
+def _known(query: ListQuery, rows: int, more: bool) -> str | None:
+    """How much a list has by its first page. A text is looked for once: how often it is further on is not said."""
+    if not more:
+        return _capped(rows)
+    return f"{rows}+" if query.q else None
+
+
+def _capped(number: int) -> str:
+    return f"{COUNTED - 1}+" if number >= COUNTED else str(number)
 
 
 def _count(visit: Visit, query: ListQuery, now: datetime) -> int:

@@ -75,6 +75,12 @@ def test_a_tab_counts_the_whole_list_on_its_last_page_too(desk: Desk, monkeypatc
         )
 
 
+def test_how_often_a_text_is_on_further_pages_is_not_looked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signoff_api.inbox.lists.PAGE", 2)
+    tabs = desk.as_("ana").get("/inbox?q=small").one("nav", id="tabs").find("a")
+    assert [node.text for node in tabs][1] == "Team 2+"
+
+
 def test_a_search_that_takes_too_long_ends_and_says_how_to_narrow_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
