@@ -27,6 +27,7 @@ def _upper(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Algorithms = Annotated[tuple[Literal["RS256", "ES256"], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
@@ -109,6 +110,32 @@ class Settings(BaseSettings):
         default=30.0, ge=0.05, le=1440, description="how long a claim holds that nobody renews"
     )
     session_hours: float = Field(default=12.0, ge=0.1, le=168, description="how long a sign-in to the pages holds")
+    public_url: str | None = Field(
+        default=None, max_length=500, description="where people find the pages: `https://signoff.example.com`"
+    )
+
+    oidc_issuer: str | None = Field(
+        default=None, max_length=500, description="OpenID provider that signs people in; empty means none"
+    )
+    oidc_client_id: str | None = Field(default=None, max_length=500, description="how the provider knows the pages")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="and their secret")
+    oidc_scopes: Names = Field(default=("openid", "profile", "email"), description="scopes that are asked for")
+    oidc_algorithms: Algorithms = Field(
+        default=("RS256",), description="signatures of ID tokens that are believed: RS256, ES256"
+    )
+    oidc_name_claim: str = Field(
+        default="preferred_username", max_length=200, description="claim that names a person at their first sign-in"
+    )
+    oidc_groups_claim: str | None = Field(
+        default=None, max_length=200, description="claim with a person's groups; empty leaves groups as they are here"
+    )
+    oidc_group_prefixes: Names = Field(default=(), description="groups are taken that begin so; empty means all")
+    oidc_roles_claim: str | None = Field(
+        default=None, max_length=200, description="claim that gives roles; empty leaves roles as they are here"
+    )
+    oidc_roles: Names = Field(default=(), description="value of that claim and the role it gives: `leads=reviewer`")
+    oidc_create_people: bool = Field(default=True, description="whoever the provider signs in becomes a principal")
+    oidc_timeout_seconds: float = Field(default=5.0, ge=0.1, le=30, description="longest wait for the provider")
     idempotency_hours: float = Field(default=72.0, gt=0, le=8760, description="how long an Idempotency-Key is kept")
 
     anchor_file: Path | None = Field(

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from signoff.authorization import Action, is_allowed
 from signoff.errors import NotFound
-from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, review, runs, sign_in
+from signoff_api.context import wiring
+from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, oidc, review, runs, sign_in
 from signoff_api.inbox.differences import MISSING
 from signoff_api.inbox.icons import icon
 from signoff_api.inbox.pages import CSRF_FIELD, Pages, Visit, mount
@@ -37,6 +38,7 @@ assets = Pages()
 
 FEATURES: tuple[Pages, ...] = (
     sign_in.pages,
+    oidc.pages,
     lists.pages,
     review.pages,
     deciding.pages,
@@ -50,7 +52,9 @@ FEATURES: tuple[Pages, ...] = (
 
 
 def install(app: Flask) -> None:
-    """Serve the pages from `app`, which has been wired."""
+    """Serve the pages from `app`, which has been wired. Raises ConfigurationError."""
+    with app.app_context():
+        oidc.install(app, wiring().settings)
     blueprint = Blueprint("inbox", __name__, template_folder="templates")
     mount(blueprint, *FEATURES)
     blueprint.add_app_template_filter(visible, "visible")

@@ -1,12 +1,13 @@
-"""Signing in and out: by an API key, or by a link that works once."""
+"""Signing in and out: by an API key, or by a link that works once. By a provider it is `oidc`."""
 
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from signoff.errors import Forbidden, InvalidInput
+from signoff.errors import Forbidden, InvalidInput, SignoffError
 from signoff.identity import Principal
 from signoff.store.identity import authenticate
 from signoff.store.sessions import (
@@ -16,6 +17,7 @@ from signoff.store.sessions import (
     start_session,
     use_sign_in_link,
 )
+from signoff_api import problems
 from signoff_api.context import wiring
 from signoff_api.inbox.pages import (
     SESSION_COOKIE,
@@ -60,7 +62,7 @@ def sign_in() -> Response:
         return _form(401, problem="This key is not known, or it has been revoked or has expired.")
     if principal.kind != "user":
         return _form(403, problem=f"{principal.name} is a {principal.kind}. The inbox is for people.")
-    return _signed_in(principal, key)
+    return signed_in(principal, key, request.form.get("next"))
 
 
 @pages.route("GET", "/sign-in/{token}", public=True)
@@ -79,7 +81,7 @@ def sign_in_by_link(token: str) -> Response:
     principal = use_sign_in_link(wiring().engine.database, token)
     if principal is None:
         return _form(404, problem="This sign-in link has been used, or it has expired.")
-    return _signed_in(principal, None)
+    return signed_in(principal, None, request.form.get("next"))
 
 
 @pages.route("POST", "/sign-out")
@@ -102,7 +104,19 @@ def choose_theme(visit: Visit) -> Response:  # noqa: ARG001  # who has signed in
     return response
 
 
-def _signed_in(principal: Principal, key: str | None) -> Response:
+def refused(error: SignoffError, target: str = "") -> Response:
+    """The form once more, with why a sign-in by a provider came to nothing."""
+    status = problems.kind_of(error).status
+    said = error.detail[:1].upper() + error.detail[1:].removesuffix(".")
+    fix = f" {error.fix[:1].upper()}{error.fix[1:]}." if error.fix else ""
+    response = _form(status, problem=f"{said}.{fix}", target=target)
+    if status == 503:
+        response.headers["Retry-After"] = str(problems.RETRY_AFTER_SECONDS)
+    return response
+
+
+def signed_in(principal: Principal, key: str | None, target: str | None) -> Response:
+    """Start a session of this person, and go on to `target` if it is a page of ours."""
     parts = wiring()
     # Whatever session this browser had ends here: a token that was there before never becomes somebody's.
     old = request.cookies.get(SESSION_COOKIE, "")
@@ -111,7 +125,7 @@ def _signed_in(principal: Principal, key: str | None) -> Response:
     hours = parts.settings.session_hours
     agent = request.headers.get("User-Agent", "")
     token = start_session(parts.engine.database, principal, hours=hours, user_agent=agent, key=key)
-    response = see_other(own_path(request.form.get("next"), "/inbox"))
+    response = see_other(own_path(target, "/inbox"))
     response.set_cookie(
         SESSION_COOKIE, token, max_age=round(hours * 3600), path="/", secure=True, httponly=True, samesite="Lax"
     )
@@ -129,12 +143,17 @@ def _check_form() -> None:
 
 
 def _form(
-    status: int = 200, *, problem: str | None = None, link: str | None = None, name: str | None = None
+    status: int = 200,
+    *,
+    problem: str | None = None,
+    link: str | None = None,
+    name: str | None = None,
+    target: str | None = None,
 ) -> Response:
     cookie = request.cookies.get(FORM_COOKIE, "")
     if len(cookie) != 43:
         cookie = secrets.token_urlsafe(32)
-    target = own_path(request.values.get("next"), "")
+    issuer = wiring().settings.oidc_issuer
     response = render(
         "sign_in.html",
         None,
@@ -144,7 +163,8 @@ def _form(
         problem=problem,
         link=link,
         name=name,
-        target=target,
+        target=own_path(request.values.get("next") if target is None else target, ""),
+        provider=urlsplit(issuer).hostname if issuer else None,
     )
     response.set_cookie(
         FORM_COOKIE, cookie, max_age=3600, path="/sign-in", secure=True, httponly=True, samesite="Strict"

@@ -115,6 +115,32 @@ def disable(name: Name, as_json: AsJson = False) -> None:
         output.line(f"{found.name} is disabled")
 
 
+@_principals.command()
+def link(
+    name: Name,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The claim `sub` of this person at the provider.")],
+    *,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The provider. Default: $SIGNOFF_OIDC_ISSUER.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let somebody who is there already sign in by the OpenID provider, under the name they have."""
+    from signoff.cli.direct import load, opened_database
+    from signoff.store.provider_identities import link_identity
+
+    found = issuer or load().oidc_issuer
+    if not found:
+        raise SignoffError("which provider?", code="usage", fix="--issuer URL, or $SIGNOFF_OIDC_ISSUER")
+    with opened_database() as database:
+        link_identity(database, name, issuer=found, subject=subject)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"name": name, "issuer": found, "subject": subject})
+    else:
+        output.line(f"{name} signs in as {subject} of {found}")
+
+
 @_keys.command("create")
 def create(
     principal: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the principal.")] = None,

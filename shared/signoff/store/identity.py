@@ -56,16 +56,31 @@ class ApiKey:
     revoked_at: datetime | None
 
 
+def is_name(text: str) -> bool:
+    """Whether a principal or a group can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def create_principal(
     database: Database, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
 ) -> Principal:
     """A new principal. Raises InvalidInput naming each bad field, and Conflict when the name is taken."""
-    made = _checked(name=name, kind=kind, groups=groups, roles=roles)
     try:
         with database.transaction() as cursor:
-            _insert(cursor, made)
+            return insert_principal(cursor, name=name, kind=kind, groups=groups, roles=roles)
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"there is a principal {name!r} already", fix="update it, or choose another name") from error
+
+
+def insert_principal(
+    cursor: Cursor, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+) -> Principal:
+    """The same in the caller's transaction; a name that is taken raises the database's own UniqueViolation."""
+    made = _checked(name=name, kind=kind, groups=groups, roles=roles)
+    cursor.execute(
+        "INSERT INTO principals (id, name, kind, groups, roles, created_at) VALUES (%s, %s, %s, %s, %s, now())",
+        (made.id, made.name, made.kind, sorted(made.groups), sorted(made.roles)),
+    )
     return made
 
 
@@ -243,13 +258,6 @@ def _new_key() -> tuple[str, str]:
 def _digest(key: str) -> bytes:
     # No slow password hash: there is nothing to guess in 256 random bits, and every request pays for this.
     return hashlib.sha256(key.encode()).digest()
-
-
-def _insert(cursor: Cursor, principal: Principal) -> None:
-    cursor.execute(
-        "INSERT INTO principals (id, name, kind, groups, roles, created_at) VALUES (%s, %s, %s, %s, %s, now())",
-        (principal.id, principal.name, principal.kind, sorted(principal.groups), sorted(principal.roles)),
-    )
 
 
 def _find(

@@ -259,6 +259,25 @@ sign_in_links = Table(
     Index("sign_in_links_by_expiry", "expires_at"),
 )
 
+provider_identities = Table(
+    "provider_identities",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="provider_identities_principal"), nullable=False),
+    _at("created_at", nullable=False),
+    PrimaryKeyConstraint("issuer", "subject"),
+    Index("provider_identities_by_principal", "principal_id"),
+)
+
+provider_sign_ins = Table(
+    "provider_sign_ins",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    _at("expires_at", nullable=False),
+    Index("provider_sign_ins_by_expiry", "expires_at"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -173,12 +173,12 @@ def use_sign_in_link(database: Database, token: str) -> Principal | None:
 
 
 def forget_ended(cursor: Cursor, *, limit: int) -> int:
-    """Delete sessions and links that ended a day ago; how many."""
+    """Delete sessions, links and sign-ins by a provider that ended a day ago; how many."""
     gone = 0
-    for table in ("sessions", "sign_in_links"):
+    for table, key in (("sessions", "id"), ("sign_in_links", "id"), ("provider_sign_ins", "hash")):
         cursor.execute(
-            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at < now() - interval '1 day'"  # noqa: S608
-            " LIMIT %s)",
+            f"DELETE FROM {table} WHERE {key} IN"  # noqa: S608
+            f" (SELECT {key} FROM {table} WHERE expires_at < now() - interval '1 day' LIMIT %s)",
             (limit,),
         )
         gone += cursor.rowcount

@@ -84,6 +84,9 @@ def test_all_of_a_person_ends_their_links_too_and_nobody_elses(database: Databas
         (["session", "revoke", "--all", "nobody"], 1, "error[not_found]"),
         (["session", "revoke"], 2, "which session?"),
         (["session", "revoke", "x", "--all", "ana"], 2, "which session?"),
+        (["principal", "link", "nobody", "sub-1", "--issuer", "https://idp.example"], 1, "error[not_found]"),
+        (["principal", "link", "ana", "\u202e", "--issuer", "https://idp.example"], 1, "error[invalid]"),
+        (["principal", "link", "ana", "sub-1"], 2, "which provider?"),
         (["key", "rotate", "so_nothing"], 1, "error[not_found]"),
         (["key", "rotate", "so_nothing", "--overlap", "soon"], 2, "--overlap 24h"),
         (["key", "rotate", "so_nothing", "--overlap", "31d"], 2, "up to 30 days"),
@@ -142,3 +145,14 @@ def test_a_key_that_opens_nothing_is_not_rotated_into_one_that_does(
     assert (result.exit_code, result.stdout) == (1, "")
     assert "error[conflict]" in result.stderr
     assert len(list_api_keys(database, "ana")) == 1
+
+
+def test_a_subject_is_linked_to_one_person_and_no_program(database: Database, database_url: str) -> None:
+    create_principal(database, name="portal", kind="service", roles=("requester",))
+    link = ("principal", "link")
+    where = ("--issuer", "https://idp.example", "--json")
+    assert signoff(database_url, *link, "portal", "sub-1", *where).exit_code == 1
+    result = signoff(database_url, *link, "ana", "sub-1", *where)
+    assert json.loads(result.stdout) == {"name": "ana", "issuer": "https://idp.example", "subject": "sub-1"}
+    again = signoff(database_url, *link, "sam", "sub-1", *where)
+    assert (again.exit_code, json.loads(again.stderr)["code"]) == (1, "conflict")

@@ -32,6 +32,8 @@ def default_of(field: FieldInfo) -> str:
         return "–"
     if isinstance(field.default, bool):
         return str(field.default).lower()
+    if isinstance(field.default, tuple):
+        return ",".join(field.default)
     if isinstance(field.default, float):
         return f"{field.default:g}"
     return str(field.default)
@@ -46,15 +48,15 @@ def bounds_of(name: str, field: FieldInfo) -> str:
     if limits:
         low = f"{limits['ge']:,.12g}" if "ge" in limits else f"more than {limits['gt']:,.12g}"
         return f"{low} to {limits['le']:,.12g} {unit}".strip()
-    return unit or _kind(field)
+    return unit or _kind(name, field)
 
 
-def _kind(field: FieldInfo) -> str:
+def _kind(name: str, field: FieldInfo) -> str:
     kinds = [field.annotation, *get_args(field.annotation)]
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(field.annotation))
     if SecretStr in kinds:
-        return "URL"
+        return "URL" if name.endswith("_url") else "secret text"
     if bool in kinds:
         return "true or false"
     if get_origin(field.annotation) is tuple:
