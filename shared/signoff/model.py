@@ -88,6 +88,8 @@ class Actor:
 
 SYSTEM = Actor(type="system", id="system", name="signoff")
 """The engine itself: workers, sweeps and policies act as this."""
+SOMEBODY = Actor(type="user", id="", name="a reviewer")
+"""Stands for whoever a blind gate does not name yet."""
 
 
 class EventType(StrEnum):

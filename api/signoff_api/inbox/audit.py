@@ -18,7 +18,8 @@ from signoff.canonical import sha256_hex
 from signoff.engine import Engine
 from signoff.engine.verification import Fault, Verification
 from signoff.errors import InvalidInput, NotFound
-from signoff.store.blindness import SOMEBODY, Withheld, withheld_from
+from signoff.model import SOMEBODY
+from signoff.store.blindness import Withheld, withheld_from
 from signoff.store.evidence import UNREADABLE, in_one_snapshot
 from signoff.store.queries import Page
 from signoff.store.queries_audit_log import (
@@ -284,7 +285,7 @@ def _may_find(item: DecisionEntry, chosen: DecisionFilter, withheld: Withheld) -
 
 
 def _told(item: DecisionEntry, withheld: Withheld) -> DecisionEntry:
-    return replace(item, by=item.by | {"name": SOMEBODY}) if _edited(item, withheld) else item
+    return replace(item, by=SOMEBODY.to_json()) if _edited(item, withheld) else item
 
 
 def _edited(item: DecisionEntry, withheld: Withheld) -> bool:

@@ -9,12 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from signoff.identity import Principal
-from signoff.model import EventType
+from signoff.model import SOMEBODY, EventType
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_runs import EventView
-
-SOMEBODY = "a reviewer"
-"""Stands for whoever edited."""
 
 _KEPT = ("decision_id", "human_task_id", "gate", "revision")
 
@@ -44,7 +41,7 @@ class Withheld:
         )
         if says:
             event = replace(event, data={key: event.data[key] for key in _KEPT if key in event.data})
-        return replace(event, actor=event.actor | {"id": "", "name": SOMEBODY}) if names else event
+        return replace(event, actor=SOMEBODY.to_json()) if names else event
 
 
 def withheld_from(views: Iterable[HumanTaskView], viewer: Principal) -> Withheld:

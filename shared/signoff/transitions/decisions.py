@@ -16,6 +16,7 @@ from signoff.definition.policy import rules_for
 from signoff.errors import Conflict, PreconditionRequired, StaleView
 from signoff.model import (
     OUTCOMES,
+    SOMEBODY,
     SYSTEM,
     Actor,
     DecidedBy,
@@ -230,9 +231,11 @@ def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
             f"the human task is already {task.state}", winner=winner(task, fold.history), code="already_decided"
         )
     if task.pending is not None:
-        raise Conflict(
-            "the gate is decided and its grace runs", winner=winner(task, fold.history), code="already_decided"
-        )
+        first = winner(task, fold.history)
+        if fold.graph.gate(task.gate).blind and first["by"]["id"] != actor.id:
+            # It may still be taken back, and then others judge without having been told.
+            first |= {"by": SOMEBODY.to_json(), "decision": None}
+        raise Conflict("the gate is decided and its grace runs", winner=first, code="already_decided")
     if any(decision.actor.id == actor.id for decision in task.current_decisions):
         raise Conflict(
             "you have already decided on this revision",
@@ -307,7 +310,7 @@ def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded
     """
     rules = rules_for(fold.graph, gate.name)
     # What is shown to everybody names nobody where each is to judge alone; the event's actor is kept from them.
-    who = "a reviewer" if gate.blind else recorded.actor.name
+    who = SOMEBODY.name if gate.blind else recorded.actor.name
     data = {
         "gate": gate.name,
         "human_task_id": str(task.id),

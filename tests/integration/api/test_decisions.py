@@ -267,6 +267,19 @@ def test_the_evidence_of_an_open_blind_gate_is_kept_from_an_auditor_who_may_deci
     assert "secret" in api.as_("both").get(pack).text
 
 
+def test_who_comes_second_to_a_blind_gate_in_its_grace_is_not_told_what_was_said(api: Api) -> None:
+    api.as_("author").register(
+        QUORUM.replace("workflow: quorum", "workflow: slow-quorum") + "    grace: 10m\n", "slow-quorum"
+    )
+    ana, max_ = api.as_("ana"), api.as_("max")
+    task = ana.task(api.as_("portal").start("slow-quorum", {"x": 1}))
+    ana.ok(ana.decide(task, "reject", note="no receipt"), 201)
+    late = problem(max_.decide(task, "approve"), 409, "already_decided")["winner"]
+    assert (late["by"]["name"], late["decision"]) == ("a reviewer", None)
+    own = problem(ana.decide(task, "approve"), 409, "already_decided")["winner"]
+    assert (own["by"]["name"], own["decision"]) == ("ana", "reject")
+
+
 def _names_ana(caller: Any, path: str) -> bool:
     return re.search(r"\bana\b", caller.get(path).text) is not None
 
