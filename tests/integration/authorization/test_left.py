@@ -57,8 +57,8 @@ def test_nothing_of_it_is_shown_any_more(desk: Desk, task: UUID, sam: Browser) -
 def test_without_its_guard_the_word_about_what_one_did_would_show_it(
     desk: Desk, task: UUID, sam: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = " or not is_allowed(visit.principal, Action.READ_HUMAN_TASK, view.facts)"
-    mutate(monkeypatch, lists.done_notice, guard, "")
+    guard = "authorize(visit.principal, Action.READ_HUMAN_TASK, view.facts)"
+    mutate(monkeypatch, lists.done_notice, guard, "pass")
     assert "4711" in sam.get(f"/inbox?done={task}").one("main").text
 
 
