@@ -7,6 +7,7 @@ passed over, because the next anchor shows by its number and by the hash in it t
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import mmap
 import os
 from collections.abc import Collection, Iterator
@@ -26,11 +27,13 @@ _CUT = b" cut\n"
 class AnchorLog:
     """All anchors of the file, verified. `unfinished` is whether it ends in a line that is not whole.
 
-    One is being written, or a crash, or somebody, has cut it short.
+    One is being written, or a crash, or somebody, has cut it short. `size` and `digest` are of all lines that are.
     """
 
     anchors: tuple[Signed, ...]
     unfinished: bool
+    size: int
+    digest: bytes
 
 
 class AnchorFile:
@@ -99,8 +102,11 @@ class AnchorFile:
         os.fsync(self._descriptor)
 
 
-def read(path: Path, keys: Collection[str]) -> AnchorLog:
-    """All anchors, every signature, link and head of them verified. Raises BrokenAnchors, also where there are none."""
+def read(path: Path, keys: Collection[str], *, known: AnchorLog | None = None) -> AnchorLog:
+    """All anchors, every signature, link and head of them verified. Raises BrokenAnchors, also where there are none.
+
+    Lines that are, byte for byte, those that were verified as `known` are not verified once more.
+    """
     try:
         # Without waiting for whoever holds it: a writer that stands still must not stop those who verify.
         data = path.read_bytes()
@@ -108,8 +114,11 @@ def read(path: Path, keys: Collection[str]) -> AnchorLog:
         raise BrokenAnchors(f"the file of anchors is gone, or was never begun: {path}") from error
     except OSError as error:
         raise BrokenAnchors(f"the file of anchors can't be read: {error.strerror}") from error
-    *lines, rest = data.split(b"\n")
     found: list[Signed] = []
+    begin = 0
+    if known is not None and hashlib.sha256(data[: known.size]).digest() == known.digest:
+        found, begin = list(known.anchors), known.size
+    *lines, rest = data[begin:].split(b"\n")
     whole = True
     for line in lines:
         signed = read_line(line, keys)
@@ -121,19 +130,21 @@ def read(path: Path, keys: Collection[str]) -> AnchorLog:
         raise BrokenAnchors("the last line can't be read")
     if not found:
         raise BrokenAnchors("the file of anchors has none")
-    return AnchorLog(anchors=tuple(found), unfinished=bool(rest))
+    size = len(data) - len(rest)
+    digest = hashlib.sha256(data[:size]).digest()
+    return AnchorLog(anchors=tuple(found), unfinished=bool(rest), size=size, digest=digest)
 
 
 _read_before: dict[tuple[Path, frozenset[str]], tuple[tuple[int, ...], AnchorLog]] = {}
 
 
 def read_again(path: Path, keys: frozenset[str]) -> AnchorLog:
-    """The same as `read`, and without reading where nobody has written to the file since the last time."""
+    """The same as `read`, at the cost of what is new: nothing where nobody has written to the file since last time."""
     state = _state_of(path)
     known = _read_before.get((path, keys))
     if state is not None and known is not None and known[0] == state:
         return known[1]
-    log = read(path, keys)
+    log = read(path, keys, known=None if known is None else known[1])
     if state is not None and state == _state_of(path):
         _read_before[path, keys] = (state, log)
     return log

@@ -270,6 +270,28 @@ def test_without_the_lock_they_do_not(anchored: Notary, monkeypatch: pytest.Monk
     anchored.problem()
 
 
+def test_only_new_anchors_are_verified_and_older_ones_as_soon_as_a_byte_of_them_changes(
+    anchored: Notary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchored.plain.start(CHAIN, {"n": 1})
+    anchored.world.engine.anchor()
+    lines: list[bytes] = []
+    real = form.read_line
+
+    def counted(line: bytes, keys: Any) -> Any:
+        lines.append(line)
+        return real(line, keys)
+
+    monkeypatch.setattr(anchor_file, "read_line", counted)
+    assert anchored.verified().ok
+    assert anchored.verified().ok
+    assert len(lines) == 1
+    before = anchored.file.read_bytes()
+    at = before.index(b"signature") + 20
+    anchored.file.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+    assert "anchor 1" in anchored.problem()
+
+
 # Those who still write ----------------------------------------------------------------------------------------------
 
 
