@@ -25,7 +25,7 @@ from signoff.store.provider_identities import sign_in_from_provider, use_sign_in
 from signoff_api.context import wiring
 from signoff_api.inbox.oidc_claims import described, role_map
 from signoff_api.inbox.oidc_fetch import is_safe
-from signoff_api.inbox.pages import Pages, own_path, see_other
+from signoff_api.inbox.pages import Pages, see_other
 from signoff_api.inbox.sign_in import refused, signed_in
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Begun:
     nonce: str = field(repr=False)
     verifier: str = field(repr=False)
     target: str
+    """Where to go on to, as the browser asked: `signed_in` goes to pages of ours alone."""
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -109,7 +110,7 @@ def begin_with_provider() -> Response:
         state=secrets.token_urlsafe(32),
         nonce=secrets.token_urlsafe(32),
         verifier=secrets.token_urlsafe(48),
-        target=own_path(request.args.get("next"), ""),
+        target=request.args.get("next", ""),
     )
     provider = _provider()
     try:
