@@ -162,15 +162,12 @@ def _from_database(run_id: str | None, noted: str | None) -> Any:
     from signoff.cli.direct import opened_engine
     from signoff.errors import NotFound
     from signoff.ids import parse_id
-    from signoff.model import format_time
 
     wanted = parse_id(run_id) if run_id else None
     if run_id and wanted is None:
         raise NotFound(f"{run_id!r} is not the id of a run")
     with opened_engine() as engine:
-        found = engine.verify(wanted, noted=noted).to_json()
-    anchored_at = found["anchored_at"]
-    return found | {"anchored_at": None if anchored_at is None else format_time(anchored_at)}
+        return engine.verify(wanted, noted=noted).to_json()
 
 
 def _show(output: Output, found: Any) -> None:

@@ -15,7 +15,7 @@ from signoff.engine.anchoring import anchors_of
 from signoff.engine.core import Core, queue_of
 from signoff.engine.witness import Claim, Objection, Witness
 from signoff.errors import NotFound
-from signoff.model import GENESIS_HASH, EventType, HumanTask, RunState, RunStatus, event_hash
+from signoff.model import GENESIS_HASH, EventType, HumanTask, RunState, RunStatus, event_hash, format_time
 from signoff.store.database import Cursor
 from signoff.store.evidence import UNREADABLE, Disagreement, StoredRun, in_one_snapshot, run_ids, stored_runs
 from signoff.store.rows import RunRow, StoredEvent
@@ -63,7 +63,7 @@ class Verification:
             "runs": self.runs,
             "events": self.events,
             "first_bad": None if self.first_bad is None else self.first_bad.to_json(),
-            "anchored_at": self.anchored_at,
+            "anchored_at": None if self.anchored_at is None else format_time(self.anchored_at),
             "unanchored": self.unanchored,
         }
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from signoff.anchors.keys import make_pair
 from signoff.cli.main import app
+from signoff.store.identity import create_api_key
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,17 @@ def test_the_command_line_says_up_to_where_it_is_vouched_for(site: Site, run_id:
     found = json.loads(signoff("audit", "verify", str(run_id), "--database", "--json").stdout)
     assert (found["ok"], found["unanchored"]) == (True, 0)
     assert found["anchored_at"].endswith("Z")
+
+
+def test_the_api_answers_the_same(site: Site, run_id: UUID) -> None:
+    key = create_api_key(site.engine.database, "auditor")
+    for query, arguments in (("", ()), (f"?run={run_id}", (str(run_id),))):
+        answer = site.app.test_client().get(
+            f"/api/v1/audit/verification{query}", headers={"Authorization": f"Bearer {key}"}
+        )
+        here = json.loads(signoff("audit", "verify", *arguments, "--database", "--json").stdout)
+        assert answer.get_json() == here
+        assert here["anchored_at"] is not None
 
 
 def test_an_anchor_that_was_noted_is_asked_for(site: Site, run_id: UUID, key: Path) -> None:
