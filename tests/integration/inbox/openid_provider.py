@@ -2,7 +2,8 @@
 
 It is oidc-provider-mock with a PKCE that is checked and ID tokens that are signed anew. What is PUT to /twist changes
 its answers: `claims` are put over those of the token (null takes one away), `sign` chooses how it is signed,
-`discovery` is put over the discovery document, `token` replaces the answer of the token endpoint.
+`discovery` is put over the discovery document, `use` says what its keys are for, `token` replaces the answer of the
+token endpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Lies:
             return self.control()
         if request.path == "/jwks":
             keys = [self.signs, EC, WEAK]
-            return jsonify(self.twist.get("jwks") or {"keys": [key.as_dict(private=False) for key in keys]})
+            kept = {"use": self.twist["use"]} if "use" in self.twist else {}
+            broken = {"kty": "RSA", "kid": "broken", "n": "A" * 400, "e": None}
+            return jsonify({"keys": [broken, *(key.as_dict(private=False, **kept) for key in keys)]})
         if request.path == "/oauth2/token":
             return self.check_proof()
         return None
