@@ -34,6 +34,7 @@ class Action(StrEnum):
     DECIDE = "human_task.decide"
     READ_AUDIT = "audit.read"
     READ_INSIGHTS = "insights.read"
+    MANAGE_WEBHOOKS = "webhook.manage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ _BY_ROLE: Mapping[Action, frozenset[str]] = {
     Action.DECIDE: frozenset(),
     Action.READ_AUDIT: frozenset({"admin", "operator", "auditor"}),
     Action.READ_INSIGHTS: frozenset({"admin", "operator", "auditor", "author"}),
+    Action.MANAGE_WEBHOOKS: frozenset({"admin"}),
 }
 
 
@@ -108,6 +110,7 @@ def authorize(principal: Principal, action: Action, facts: Facts = None) -> None
             | Action.LIST_HUMAN_TASKS
             | Action.READ_AUDIT
             | Action.READ_INSIGHTS
+            | Action.MANAGE_WEBHOOKS
         ):
             if not _has_role(principal, action):
                 needed = ", ".join(sorted(_BY_ROLE[action]))

@@ -47,6 +47,7 @@ BY_ROLE = {
     Action.LIST_HUMAN_TASKS: EVERYBODY,
     Action.READ_AUDIT: {"admin", "operator", "auditor"},
     Action.READ_INSIGHTS: {"admin", "operator", "auditor", "author"},
+    Action.MANAGE_WEBHOOKS: {"admin"},
 }
 
 

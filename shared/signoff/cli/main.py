@@ -19,6 +19,7 @@ from signoff.cli import (
     runs,
     sessions,
     sign_in,
+    webhooks,
 )
 from signoff.cli.options import JSON_KEY
 from signoff.errors import SignoffError
@@ -87,7 +88,19 @@ def _root(
     pass
 
 
-for feature in (processes, definitions, runs, human_tasks, audit, database, identities, sign_in, sessions, doctor):
+for feature in (
+    processes,
+    definitions,
+    runs,
+    human_tasks,
+    audit,
+    database,
+    identities,
+    sign_in,
+    sessions,
+    webhooks,
+    doctor,
+):
     feature.add_to(app)
 
 

@@ -37,6 +37,9 @@ POST /runs | GET /runs | GET /runs/{id} | GET /runs/{id}/events | POST /runs/{id
 GET /human-tasks | GET /human-tasks/{id} | PUT /human-tasks/{id}/claim | DELETE /human-tasks/{id}/claim
 PUT /human-tasks/{id}/assignee | POST /human-tasks/{id}/comments | POST /human-tasks/{id}/decisions
 POST /bulk-decisions | GET /runs/{id}/audit | GET /audit/verification
+GET /webhooks | POST /webhooks | GET /webhooks/{id} | DELETE /webhooks/{id} | POST /webhooks/{id}/secret
+POST /webhooks/{id}/enable | POST /webhooks/{id}/test | GET /webhooks/{id}/deliveries
+POST /webhooks/{id}/deliveries/{delivery_id}/redeliver
 """
 
 
@@ -102,7 +105,7 @@ def test_no_page_and_no_operation_share_a_path(app: Flask) -> None:
 def test_every_promised_operation_is_there(document: dict[str, Any]) -> None:
     promised = {tuple(line.split()) for line in PROMISED.replace("\n", " | ").split(" | ") if line.strip()}
     there = {
-        (method, re.sub(r"\{(run|human_task)_id\}", "{id}", path.removeprefix("/api/v1")))
+        (method, re.sub(r"\{(run|human_task|webhook)_id\}", "{id}", path.removeprefix("/api/v1")))
         for method, path, _ in _operations(document)
         if path not in PUBLIC
     }
