@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus
@@ -39,11 +39,10 @@ RETRY_SECONDS = 2
 """After a failure nothing is asked for this long: a provider that is away does not hold every thread."""
 
 MAX_AT_ONCE = 4
-"""Requests to the provider that one process has under way; the other threads serve the pages."""
+"""Threads of one process that wait for the provider; the others serve the pages."""
 
 MAX_KEYS = 32
 MIN_RSA_BITS = 2_048
-_KEY_TYPES = {"RS256": "RSA", "ES256": "EC"}
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 _log = structlog.get_logger("signoff.inbox")
@@ -62,9 +61,9 @@ class Registration:
     seconds: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """The last good answer at one address, and when that address was last asked."""
+    """The last good answer at one address, or when it was last asked in vain; replaced as a whole."""
 
     value: dict[str, Any] | None = None
     good_at: float = -1e9
@@ -150,7 +149,8 @@ class Provider:
             code_verifier=verifier,
             **secret,
         )
-        status, answer = self._ask(endpoints["token_endpoint"], form=form.encode(), headers=headers)
+        with self._place():
+            status, answer = self._ask(endpoints["token_endpoint"], form=form.encode(), headers=headers)
         if status in (400, 401, 403):
             raise _not_for_us(f"the code is not accepted: {str(answer.get('error'))[:40]!a}")
         if status != 200:
@@ -174,50 +174,69 @@ class Provider:
         """The keys that may sign ID tokens. Raises Unavailable, and JoseError for what are none."""
         address = self._endpoints()["jwks_uri"]
         found = self._document(address, fresh=fresh).get("keys")
-        kinds = {_KEY_TYPES[algorithm] for algorithm in self.registration.algorithms}
         keys: list[jwk.Key] = []
         for each in found[:MAX_KEYS] if isinstance(found, list) else []:
-            if isinstance(each, dict) and each.get("kty") in kinds and _may_sign(each):
+            if isinstance(each, dict) and _may_sign(each):
                 # A key that is none does not take the others along.
                 with suppress(JoseError, ValueError, TypeError):
                     keys.append(jwk.import_key(each))
         if not keys:
             self._forget(address)
-            raise Unavailable("the sign-in provider has no keys that sign as SIGNOFF_OIDC_ALGORITHMS says")
+            raise Unavailable("the sign-in provider has no keys that sign")
         return jwk.KeySet(keys)
 
     def _document(self, url: str, *, fresh: bool = False) -> dict[str, Any]:
         """The JSON at `url`, as it was within the last hour; `fresh` asks again, if that was not done just now."""
-        if not self._lock.acquire(timeout=self.registration.seconds):
-            raise Unavailable("the sign-in provider takes too long")
-        try:
-            kept = self._kept.setdefault(url, _Kept())
-            now = time.monotonic()
-            if kept.value is not None and now - kept.good_at < (REFETCH_SECONDS if fresh else KEPT_SECONDS):
-                return kept.value
-            if now - kept.failed_at < RETRY_SECONDS:
-                raise Unavailable("the sign-in provider is not reachable")
-            kept.failed_at = now
-            status, found = self._ask(url)
-            if status != 200:
-                raise Unavailable("the sign-in provider does not work at the moment")
-            kept.value, kept.good_at, kept.failed_at = found, now, -1e9
+        found = self._known(url, fresh=fresh)
+        if found is not None:
             return found
-        finally:
-            self._lock.release()
+        with self._place():
+            if not self._lock.acquire(timeout=self.registration.seconds):
+                raise Unavailable("the sign-in provider takes too long")
+            try:
+                # Whoever had the lock may have asked for the same.
+                found = self._known(url, fresh=fresh)
+                return found if found is not None else self._fetched(url)
+            finally:
+                self._lock.release()
+
+    def _known(self, url: str, *, fresh: bool) -> dict[str, Any] | None:
+        """What is kept of it, if that is new enough. Raises Unavailable where it could not be had just now."""
+        kept, now = self._kept.get(url, _Kept()), time.monotonic()
+        if kept.value is not None and now - kept.good_at < (REFETCH_SECONDS if fresh else KEPT_SECONDS):
+            return kept.value
+        if now - kept.failed_at < RETRY_SECONDS:
+            raise Unavailable("the sign-in provider is not reachable")
+        return None
+
+    def _fetched(self, url: str) -> dict[str, Any]:
+        try:
+            status, found = self._ask(url)
+        except Unavailable:
+            self._forget(url)
+            raise
+        if status != 200:
+            self._forget(url)
+            raise Unavailable("the sign-in provider does not work at the moment")
+        self._kept[url] = _Kept(value=found, good_at=time.monotonic())
+        return found
 
     def _forget(self, url: str) -> None:
         """What is there is of no use: ask again, though not at once."""
-        with self._lock:
-            self._kept[url] = _Kept(failed_at=time.monotonic())
+        self._kept[url] = _Kept(failed_at=time.monotonic())
 
-    def _ask(self, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the few threads that may wait for the provider."""
         if not self._places.acquire(blocking=False):
-            raise Unavailable("too many people sign in at this moment")
+            raise Unavailable("too many people sign in at this moment", fix="try again in a moment")
         try:
-            answer = fetch(url, seconds=self.registration.seconds, **options)
+            yield
         finally:
             self._places.release()
+
+    def _ask(self, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        answer = fetch(url, seconds=self.registration.seconds, **options)
         try:
             found = orjson.loads(answer.body)
         except orjson.JSONDecodeError as error:
@@ -230,7 +249,7 @@ class Provider:
 def _may_sign(key: Mapping[str, Any]) -> bool:
     # A key for encryption vouches for nothing, and a short one can be broken.
     bits = len(str(key.get("n", ""))) * 6
-    return key.get("use", "sig") == "sig" and (key["kty"] != "RSA" or bits >= MIN_RSA_BITS)
+    return key.get("use", "sig") == "sig" and (key.get("kty") != "RSA" or bits >= MIN_RSA_BITS)
 
 
 def _takes_basic(endpoints: Mapping[str, Any]) -> bool:

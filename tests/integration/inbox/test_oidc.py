@@ -357,6 +357,7 @@ LIES: dict[str, dict[str, Any]] = {
     "another issuer": {"claims": {"iss": "https://evil.example"}},
     "no issuer": {"claims": {"iss": None}},
     "for somebody else": {"claims": {"aud": "another-client"}},
+    "for somebody else, by us": {"claims": {"aud": "another-client", "azp": "signoff"}},
     "for us and others, by another": {"claims": {"aud": ["signoff", "x"], "azp": "x"}},
     "for us and others, by nobody": {"claims": {"aud": ["signoff", "x"]}},
     "for nobody": {"claims": {"aud": None}},
@@ -563,7 +564,9 @@ def test_a_provider_that_is_away_is_a_page_that_says_so_and_keys_still_work(worl
     assert browser.path == "/runs"
 
 
-def test_a_provider_that_dribbles_is_given_up_in_time(world: World) -> None:
+@pytest.fixture
+def dribbling() -> Iterator[str]:
+    """A server that sends a byte every 50 ms, and never all of its answer."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 
@@ -579,15 +582,32 @@ def test_a_provider_that_dribbles_is_given_up_in_time(world: World) -> None:
 
     thread = threading.Thread(target=dribble)
     thread.start()
-    try:
-        slow = world.with_(oidc_issuer=f"http://127.0.0.1:{listener.getsockname()[1]}", oidc_timeout_seconds=0.3)
-        began = time.monotonic()
-        assert slow.desk.browser().send("GET", "/sign-in/oidc").status_code == 503
-        assert time.monotonic() - began < 3
-    finally:
-        over.set()
-        thread.join(10)
-        listener.close()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    over.set()
+    thread.join(10)
+    listener.close()
+
+
+def test_a_provider_that_dribbles_is_given_up_in_time_and_holds_few_threads(world: World, dribbling: str) -> None:
+    slow = world.with_(oidc_issuer=dribbling, oidc_timeout_seconds=1)
+    barrier = threading.Barrier(8)
+    found: list[tuple[int, str]] = []
+
+    def go() -> None:
+        browser = slow.desk.browser()
+        barrier.wait()
+        response = browser.send("GET", "/sign-in/oidc")
+        found.append((response.status_code, _words(response)))
+
+    threads = [threading.Thread(target=go) for _ in range(8)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert time.monotonic() - began < 4
+    assert [status for status, _ in found] == [503] * 8
+    assert any("Too many people" in words for _, words in found[:4]), "the first answers are those of who did not wait"
 
 
 def test_what_the_provider_publishes_is_asked_for_once(world: World) -> None:
