@@ -1,4 +1,4 @@
-"""One table: bare Celery chains, four steps without a gate, refund by policy and over HTTP, latency on an idle stack."""
+"""One table: bare Celery chains, four steps without a gate, refund by policy and over HTTP, latency when idle."""
 
 from __future__ import annotations
 
