@@ -23,6 +23,7 @@ def test_the_package_of_the_scheme_verifies_what_we_sign() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) - 7)), ("webhook-signature", "v1,AAAA")],
+    ids=["id", "timestamp", "signature"],  # a moment is no name: each test process would give it another
 )
 def test_what_is_changed_on_the_way_is_noticed(name: str, value: str) -> None:
     secret = new_secret()
