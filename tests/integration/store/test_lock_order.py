@@ -64,7 +64,7 @@ ELSEWHERE = {
     "sweep": "passes over runs that are locked; below",
     "fail": "a run with a worker has no open human task that ends with it",
     "retry": "a failed run has none that waits",
-    "arguments": "reads", "verify": "reads", "close": "no database", "register": "no run",
+    "arguments": "reads", "verify": "reads", "anchor": "reads", "close": "no database", "register": "no run",
     "start": "a new run is nobody else's", "claim_run": "a lease", "give_back": "a lease", "renew": "a lease",
 }  # fmt: skip
 """Why the other methods are not in the list."""

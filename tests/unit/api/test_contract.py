@@ -26,6 +26,8 @@ PUBLIC_PAGES = {
     ("GET", "/"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
+    ("GET", "/sign-in/oidc"),
+    ("GET", "/sign-in/oidc/callback"),
     ("GET", "/sign-in/{token}"),
     ("POST", "/sign-in/{token}"),
     ("GET", "/assets/{name}"),
