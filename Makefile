@@ -18,12 +18,13 @@ MODULES ?= refund,loan,publish
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help dev test check bench lock install clean
+.PHONY: help dev test long check bench lock install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make dev    everything in one terminal: PostgreSQL, broker, worker, beat, API, with the examples loaded'
 	@echo 'make test   the tests, against real servers'
+	@echo 'make long   the tests that take long: every route by every role, every stop, every unit of deploy/'
 	@echo 'make check  ruff, format, mypy, import-linter'
 	@echo 'make bench  throughput and latency, beside a bare Celery chain'
 	@echo 'make lock   requirements.lock and deploy/requirements.lock anew from pyproject.toml (needs uv)'
@@ -35,6 +36,9 @@ dev: $(INSTALLED)
 
 test: $(INSTALLED)
 	@exec $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
+
+long: $(INSTALLED)
+	@exec $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup -m long $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -26,6 +26,8 @@ from signoff.anchors import form, tree
 from signoff.engine import Engine, witness
 from signoff.errors import NotFound
 
+pytestmark = pytest.mark.long
+
 FORGERIES = (forging.changed, forging.deleted, forging.inserted, forging.swapped, forging.truncated)
 
 

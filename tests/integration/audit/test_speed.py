@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
+import pytest
 from tests.integration.audit import forging
 from tests.integration.audit.notary import Notary
 from tests.integration.engine.flows import CHAIN, REFUND
@@ -15,6 +16,8 @@ from tests.integration.engine.world import ANA, World
 from signoff.engine import anchoring
 from signoff.ids import new_id
 from signoff.store.runs import load_events
+
+pytestmark = pytest.mark.long
 
 RUNS = 10_000
 LONG = 800

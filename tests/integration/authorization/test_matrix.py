@@ -37,6 +37,8 @@ from signoff.store import queries_human_tasks
 from signoff_api.app import FEATURES as API_FEATURES
 from signoff_api.inbox.blueprint import FEATURES as PAGE_FEATURES
 
+pytestmark = pytest.mark.long
+
 API_ROUTES = {f"{each.method} {each.path}" for routes in API_FEATURES for each in routes.operations}
 PAGE_ROUTES = {f"{each.method} {each.path}" for pages in PAGE_FEATURES for each in pages.declared}
 RULES = rules.API | rules.PAGES

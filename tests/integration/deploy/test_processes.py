@@ -31,6 +31,8 @@ from signoff.model import SYSTEM
 from signoff.settings import Settings
 from signoff.store.identity import ensure_principal
 
+pytestmark = pytest.mark.long
+
 
 def host_with(database_url: str, broker_url: str, folder: Path) -> Host:
     """A machine as signoff.env.example sets it up, with these servers."""

@@ -15,7 +15,7 @@ from tests.servers import eventually
 from signoff.definition.authoring import Workflow
 from signoff.model import RunStatus
 
-pytestmark = pytest.mark.xdist_group("workers-limits")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("workers-limits")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

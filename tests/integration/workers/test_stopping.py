@@ -12,7 +12,7 @@ from tests.servers import eventually
 
 from signoff.model import RunStatus
 
-pytestmark = pytest.mark.xdist_group("workers-stopping")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("workers-stopping")]
 
 POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 HEARD = {"prefork": "worker: Hitting Ctrl+C again", "threads": "worker: Warm shutdown", "solo": "worker: Warm shutdown"}
