@@ -27,6 +27,8 @@ from signoff.embedded.postgres_programs import Account, find_programs
 from signoff.embedded.processes import command_of
 from signoff.errors import ConfigurationError, Unavailable
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -21,6 +21,8 @@ from tests.servers import PostgresServer, eventually
 
 from signoff.store.sessions import end_session, start_session
 
+pytestmark = pytest.mark.long
+
 ENDS_SECONDS = 4
 """How long the end of the server may take on a busy machine; it takes a second, and 20 where it waits for streams."""
 

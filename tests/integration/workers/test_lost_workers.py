@@ -14,7 +14,7 @@ from tests.servers import eventually
 
 from signoff.model import RunStatus
 
-pytestmark = pytest.mark.xdist_group("workers-lost")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("workers-lost")]
 
 
 @pytest.fixture(scope="module")

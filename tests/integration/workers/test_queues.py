@@ -14,6 +14,8 @@ from tests.servers import eventually
 
 from signoff.model import RunStatus
 
+pytestmark = pytest.mark.long
+
 BEHIND = 12
 
 
