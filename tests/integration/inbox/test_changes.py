@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,8 @@ from signoff_api.inbox.live import Stream, StreamPace
 def engine(database_url: str, broker_url: str) -> Iterator[Engine]:
     built = build_engine(Settings(database_url=database_url, broker_url=broker_url), pool_size=3)
     yield built
+    # A poller that is still looking would give its connection back to a pool that is no longer there.
+    eventually(lambda: not any(thread.name == "signoff-live" for thread in threading.enumerate()), why="a poller")
     built.close()
 
 
