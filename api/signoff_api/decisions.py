@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 
 from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
+from signoff.failpoints import hit
 from signoff.store.database import Cursor
 from signoff.store.queries_human_tasks import get_decisions, get_human_task
 from signoff.store.queries_runs import get_run
@@ -50,7 +52,9 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
     headers = {"ETag": etag(found["human_task"]["revision"])}
     if decided.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return answer(found, 200 if decided.replayed else 201, headers)
+    response = answer(found, 200 if decided.replayed else 201, headers)
+    response.call_on_close(partial(hit, "decide.after_response"))
+    return response
 
 
 @routes.route(

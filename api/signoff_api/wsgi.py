@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from signoff import failpoints
 from signoff.engine import build_engine
 from signoff.logs import configure_logs
 from signoff.settings import Settings, load_settings
@@ -18,4 +19,5 @@ def create(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     configure_logs(settings, process="api")
+    failpoints.arm(settings.failpoints)
     return create_app(build_engine(settings), settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import ConfigurationError
@@ -166,8 +166,22 @@ class Settings(BaseSettings):
     )
     webhook_keep_days: float = Field(default=30.0, ge=1, le=3650, description="how long webhooks' deliveries are kept")
 
+    environment: Literal["production", "test"] = Field(
+        default="production", description="`test` lets processes fail on purpose"
+    )
+    failpoints: Path | None = Field(
+        default=None, description="folder of armed failpoints, where `SIGNOFF_ENVIRONMENT` is `test`; else refused"
+    )
+
     log_json: bool = Field(default=False, description="one JSON object a line, for machines")
     log_level: Level = Field(default="INFO", description="from this on is logged")
+
+    @field_validator("failpoints")
+    @classmethod
+    def _only_in_tests(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        if folder is not None and info.data.get("environment") != "test":
+            raise ValueError("processes fail on purpose only where SIGNOFF_ENVIRONMENT is test")
+        return folder
 
     def require_database_url(self) -> str:
         """The database's URL. Raises ConfigurationError when none is set."""

@@ -13,6 +13,7 @@ import sys
 if os.environ.get("SIGNOFF_POOL", "prefork") == "prefork":
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
+from signoff import failpoints
 from signoff.errors import SignoffError
 from signoff.logs import configure_logs
 from signoff.settings import Settings, load_settings
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = load_settings()
         configure_logs(settings, process=arguments[0])
+        failpoints.arm(settings.failpoints)
         return _run(arguments[0], settings)
     except SignoffError as error:
         sys.stderr.write(f"{error.code}: {error.detail}\n")

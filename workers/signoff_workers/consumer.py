@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+
+from signoff.failpoints import hit
 
 _DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
@@ -18,3 +21,12 @@ class PlainConsumer(Consumer):
         """The same steps but that one."""
 
         default_steps = [step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY]  # noqa: RUF012
+
+
+class Acknowledged(Request):
+    """A message in hand whose acknowledgement, which the parent of a pool sends, has failpoints around it."""
+
+    def acknowledge(self) -> None:
+        hit("acknowledge.before")
+        super().acknowledge()
+        hit("acknowledge.after")

@@ -18,6 +18,7 @@ from signoff.definition.context import RunContext
 from signoff.definition.steps import StepDef
 from signoff.engine import Claimed, Engine, Failure
 from signoff.errors import LeaseLost, StepError, Unavailable
+from signoff.failpoints import hit
 from signoff_workers.in_hand import InHand
 from signoff_workers.limits import StepTimedOut, Watch, timeout_failure
 
@@ -93,7 +94,11 @@ class Runner:
 
     def _call(self, claimed: Claimed) -> Json:
         step = resolve(claimed.step.ref)
-        return call(step, claimed.state.value, self._keywords(claimed, step))
+        keywords = self._keywords(claimed, step)
+        hit("effect.before_call")
+        output = call(step, claimed.state.value, keywords)
+        hit("effect.after_call")
+        return output
 
     def _keywords(self, claimed: Claimed, step: StepDef) -> dict[str, object]:
         names = set(step.takes_names or ())

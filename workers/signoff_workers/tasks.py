@@ -15,6 +15,7 @@ from signoff.broker import EXECUTE, NOTIFY, SWEEP
 from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
 from signoff.settings import Settings
+from signoff_workers.consumer import Acknowledged
 from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
 from signoff_workers.webhooks import Post, dispatch
@@ -59,7 +60,7 @@ class Runtimes:
 def register_tasks(app: Celery, runtimes: Runtimes) -> None:
     """Give the application its three Celery tasks."""
 
-    @app.task(name=EXECUTE)
+    @app.task(name=EXECUTE, Request=Acknowledged)
     def execute(run_id: str, epoch: int) -> None:
         runtimes.current().runner.execute(UUID(run_id), epoch)
 

@@ -13,6 +13,7 @@ from signoff.canonical import Json
 from signoff.definition.graph import Graph, StepNode
 from signoff.engine.core import Core, Locked, Message, outputs_of, queue_of
 from signoff.errors import LeaseLost, SignoffError, StepError
+from signoff.failpoints import hit
 from signoff.model import RunState, RunStatus
 from signoff.store import leases
 from signoff.store.rows import RunRow
@@ -60,6 +61,7 @@ class Claimed:
 
 
 def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
+    hit("claim.before_update")
     with core.database.autocommit() as cursor:
         found = leases.claim(cursor, run_id, epoch=epoch, worker=worker, lease_seconds=core.settings.lease_seconds)
         if found is None:
@@ -68,6 +70,7 @@ def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | Non
         clock = DatabaseClock.of(now)
         graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
     assert row.state.node is not None
+    hit("claim.after_update")
     return Claimed(
         run_id=run_id,
         epoch=row.epoch,
@@ -104,13 +107,17 @@ def complete(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: 
         core.bounded(output, f"the output of step {claimed.step.name!r}")
     except SignoffError as error:
         raise StepError(error.detail, code="output_invalid", fix=error.fix) from error
+    hit("complete.before_update")
     made = _complete_untouched(core, claimed, output, worker=worker, go_on=go_on)
     if made is None:
         with core.database.transaction() as cursor:
             locked = _held(core.lock(cursor, claimed.run_id), claimed)
             made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
             core.save(cursor, locked, made.lease)
+            hit("complete.before_commit")
+    hit("complete.before_publish")
     core.send(core.messages(made.locked, made.lease))
+    hit("complete.after_publish")
     return made.following
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from signoff.authorization import Action, HumanTaskFacts, authorize
 from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
+from signoff.failpoints import hit
 from signoff.identity import Principal
 from signoff.model import Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
@@ -123,7 +124,10 @@ def decide(
         messages, decided = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
         if look is not None:
             look(cursor, decided)
+        hit("decide.before_commit")
+    hit("decide.before_publish")
     core.send(messages)
+    hit("decide.before_response")
     return decided
 
 
@@ -222,6 +226,7 @@ def _decide(
     recorded, _ = decisions.decide(locked.fold, task, request, actor=by.actor, new_id=core.new_id)
     if isinstance(request.patch, dict):
         core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
+    hit("decide.before_update")
     messages = core.save(cursor, locked, core.lease_after(locked))
     messages += core.insert_compensation(cursor, locked)
     made = UUID(recorded.id)

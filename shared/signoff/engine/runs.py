@@ -13,6 +13,7 @@ from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
 from signoff.engine.core import Core, Locked, Message, found, is_storable
 from signoff.errors import FieldError, InvalidInput
+from signoff.failpoints import hit
 from signoff.identity import Principal
 from signoff.model import Actor, Candidates
 from signoff.store import idempotency as keys
@@ -87,11 +88,15 @@ def start(
             now=database_now(cursor),
             new_id=core.new_id,
         )
+        hit("start.before_insert")
         messages = core.insert(cursor, fold)
         if idempotency is not None:
             keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})
         _let_look(look, cursor, run_id)
+        hit("start.before_commit")
+    hit("start.before_publish")
     core.send(messages)
+    hit("start.before_response")
     return Started(run_id=run_id, replayed=False)
 
 
@@ -104,6 +109,8 @@ def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal, look: Look |
         runs.cancel(locked.fold, reason=reason, actor=by.actor)
         core.save(cursor, locked, core.lease_after(locked))
         _let_look(look, cursor, run_id)
+        hit("cancel.before_commit")
+    hit("cancel.before_response")
 
 
 def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal, look: Look | None = None) -> None:

@@ -15,6 +15,7 @@ import structlog
 from signoff.broker import queue_name
 from signoff.engine.core import Core, Message
 from signoff.errors import Unavailable
+from signoff.failpoints import hit
 from signoff.model import RunStatus
 from signoff.store import leases
 from signoff.store.idempotency import forget_old
@@ -42,6 +43,7 @@ class Swept:
 
 def sweep(core: Core) -> Swept:
     """One sweep: resend, take over from lost workers, climb the ladders of human tasks."""
+    hit("sweep.before")
     swept = Swept()
     budget = core.settings.sweep_max_rows
     stuck_runs = stuck_tasks = 0
@@ -66,6 +68,7 @@ def sweep(core: Core) -> Swept:
             cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
         )
         forget_ended(cursor, limit=core.settings.sweep_batch)
+    hit("sweep.after")
     return swept
 
 
@@ -93,6 +96,8 @@ def _resend(core: Core, limit: int) -> int:
             first_seconds=core.settings.republish_seconds,
             longest_seconds=core.settings.republish_max_seconds,
         )
+    if due:
+        hit("sweep.before_resend")
     backlogs = {queue: core.publisher.backlog(queue_name(queue)) for queue in {item.queue for item in due}}
     core.send(
         [
@@ -140,6 +145,8 @@ def _expire_lease(core: Core, run_id: UUID) -> bool:
         steps.worker_lost(locked.fold, max_lost=core.settings.max_lost_leases)
         lease = core.resting_lease(locked.fold.graph, locked.state, epoch=locked.row.epoch + 1)
         messages = core.save(cursor, locked, lease)
+        hit("sweep.before_expire_commit")
+    hit("sweep.after_expire_commit")
     log.warning("lease_expired", run_id=str(run_id), worker=locked.row.worker, epoch=locked.row.epoch)
     core.send(messages)
     return True
@@ -155,5 +162,7 @@ def _wake(core: Core, run_id: UUID, human_task_id: UUID) -> bool:
             return False
         messages = core.save(cursor, locked, core.lease_after(locked))
         messages += core.insert_compensation(cursor, locked)
+        hit("sweep.before_wake_commit")
+    hit("sweep.after_wake_commit")
     core.send(messages)
     return True
