@@ -110,6 +110,12 @@ KINDS = _kinds(
         "The evidence pack would tell you what others said at a gate that you may still decide. It is there once the"
         " gate is decided, and now for those whom the gate does not ask.",
     ),
+    (
+        "link_spent",
+        409,
+        "The link is no longer good",
+        "A link decides once and for a while. Sign in and open the human task in the inbox, or ask for another link.",
+    ),
     ("claimed", 409, "Somebody else holds it", "Another person has claimed the human task; `winner` names them."),
     ("run_finished", 409, "The run has finished", "A run that has completed, failed or been canceled stays so."),
     ("run_not_failed", 409, "The run has not failed", "Only a failed run can be retried."),

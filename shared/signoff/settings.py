@@ -114,6 +114,14 @@ class Settings(BaseSettings):
         default=None, max_length=500, description="where people find the pages: `https://signoff.example.com`"
     )
 
+    task_link_hours: float = Field(
+        default=72.0, ge=0.1, le=720, description="how long a link into one human task may be used"
+    )
+    task_link_confirm: Literal["session", "possession"] = Field(
+        default="session",
+        description="who decides by such a link: its person signed in, or the first browser that goes on with it",
+    )
+
     oidc_issuer: str | None = Field(
         default=None, max_length=500, description="OpenID provider that signs people in; empty means none"
     )

@@ -7,12 +7,13 @@ that does what they ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import anchoring, execution, human_tasks, runs
+from signoff.engine import anchoring, execution, human_tasks, links, runs
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
 from signoff.engine.anchoring import Anchored
@@ -28,6 +29,7 @@ from signoff.model import Actor, Event, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
 from signoff.store.idempotency import IdempotencyKey
+from signoff.store.task_links import TaskLink
 from signoff.store.versions import Registered, VersionCache
 from signoff.transitions.decisions import DecisionRequest
 from signoff.transitions.steps import Failure
@@ -154,6 +156,27 @@ class Engine:
         return human_tasks.decide_in_bulk(
             self.core, decision=decision, note=note, items=items, by=by, reason=reason, surface=surface
         )
+
+    def issue_task_link(self, human_task_id: UUID, person: str, *, lasts: timedelta | None = None) -> links.Issued:
+        """Make a link by which this person decides on this human task, once; its token is seen this once.
+
+        Raises NotFound, Forbidden when they may not decide on it, Conflict when it is over.
+        """
+        return links.issue(self.core, human_task_id, person, lasts=lasts)
+
+    def task_link(self, human_task_id: UUID, person: str) -> str | None:
+        """The same as an address to send to this person and nobody else; None where there is nothing to send.
+
+        That is where they may not decide on it, it is over, or `SIGNOFF_PUBLIC_URL` is not set.
+        """
+        return links.task_link(self.core, human_task_id, person)
+
+    def decide_by_link(self, link: TaskLink, request: DecisionRequest, *, by: Principal) -> Decided:
+        """Decide as `decide` does and use the link up in the same transaction.
+
+        Raises Conflict (code `link_spent`) when the link is no longer good, and what `decide` raises.
+        """
+        return links.decide_by_link(self.core, link, request, by=by)
 
     def claim_run(self, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
         """Take a queued run for a worker; None when the message was a duplicate or came too late."""

@@ -193,6 +193,7 @@ decisions = Table(
     Column("bulk_id", Uuid),
     Column("surface", Text),
     Column("reading_ms", Integer),
+    Column("authenticated", JSON),
     Column("withdrawn", Boolean, nullable=False),
     _at("at", nullable=False),
     Index("decisions_by_human_task", "human_task_id", "seq"),
@@ -239,12 +240,36 @@ sessions = Table(
     Column("hash", LargeBinary, nullable=False, unique=True),
     Column("api_key_id", Uuid, ForeignKey("api_keys.id", name="sessions_api_key")),
     Column("user_agent", Text, nullable=False),
+    Column("started_with", Text),
     _at("created_at", nullable=False),
     _at("seen_at", nullable=False),
     _at("expires_at", nullable=False),
     _at("revoked_at"),
     Index("sessions_by_principal", "principal_id"),
     Index("sessions_by_expiry", "expires_at"),
+)
+
+authority_limits = Table(
+    "authority_limits",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("set_by", JSON, nullable=False),
+    _at("set_at", nullable=False),
+    # What is superseded or removed ends, and stays.
+    Column("ended_by", JSON),
+    _at("ended_at"),
+    Index(
+        "authority_limits_one",
+        "subject",
+        "workflow",
+        "gate",
+        unique=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 sign_in_links = Table(
@@ -328,4 +353,49 @@ webhook_deliveries = Table(
     Index("webhook_deliveries_once", "endpoint_id", "run_id", "seq", unique=True),
     Index("webhook_deliveries_due", "endpoint_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("webhook_deliveries_by_age", "created_at"),
+)
+
+task_links = Table(
+    "task_links",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("human_task_id", Uuid, nullable=False),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="task_links_principal"), nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _at("created_at", nullable=False),
+    _at("expires_at", nullable=False),
+    # Which browser may use it: the first that went on with it, where nobody signs in.
+    Column("browser_hash", LargeBinary),
+    _at("used_at"),
+    Column("decision_id", Uuid),
+    _at("revoked_at"),
+    Index("task_links_by_human_task", "human_task_id", "principal_id"),
+    Index("task_links_by_expiry", "expires_at"),
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("secret", Text, nullable=False),
+    Column("old_secret", Text),
+    _at("old_secret_until"),
+    _at("created_at", nullable=False),
+    # The log names callbacks by their id, so the row stays.
+    _at("removed_at"),
+    Index("callbacks_by_name", "name", unique=True, postgresql_where=text("removed_at IS NULL")),
+)
+
+callback_people = Table(
+    "callback_people",
+    metadata,
+    Column("callback_id", Uuid, ForeignKey("callbacks.id", name="callback_people_callback"), nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="callback_people_principal"), nullable=False),
+    _at("created_at", nullable=False),
+    PrimaryKeyConstraint("callback_id", "external_id"),
 )

@@ -33,6 +33,7 @@ FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k 
 WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
+_ENDING = (("sessions", "id"), ("sign_in_links", "id"), ("provider_sign_ins", "hash"), ("task_links", "id"))
 _LINKED = """
 SELECT p.id, p.name, p.kind, p.groups, p.roles
 FROM sign_in_links l JOIN principals p ON p.id = l.principal_id
@@ -173,9 +174,9 @@ def use_sign_in_link(database: Database, token: str) -> Principal | None:
 
 
 def forget_ended(cursor: Cursor, *, limit: int) -> int:
-    """Delete sessions, links and sign-ins by a provider that ended a day ago; how many."""
+    """Delete sessions, links of both kinds and sign-ins by a provider that ended a day ago; how many."""
     gone = 0
-    for table, key in (("sessions", "id"), ("sign_in_links", "id"), ("provider_sign_ins", "hash")):
+    for table, key in _ENDING:
         cursor.execute(
             f"DELETE FROM {table} WHERE {key} IN"  # noqa: S608
             f" (SELECT {key} FROM {table} WHERE expires_at < now() - interval '1 day' LIMIT %s)",
