@@ -1,26 +1,21 @@
 """Deliveries of webhooks: rows that say what is still to be sent, to whom and when.
 
-They are written by the transaction of the event they tell of (`signoff.store.runs`). A worker takes some, which counts
-the attempt and gives it a while, sends outside of any transaction, and records how it went. If it dies between, they
-are due again when the while is over, under the same id.
+They are written by the transaction of the event they tell of (`signoff.store.runs`); what becomes of them is in
+`signoff.store.outbox`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from signoff.errors import Conflict, NotFound
 from signoff.model import EventType, format_time
 from signoff.store.database import Cursor, Database, Row
-from signoff.store.webhooks import disable_endpoint
+from signoff.store.outbox import WEBHOOKS, Taken
 from signoff.webhooks.catalogue import TEST, Told, body_of, test_body
-from signoff.webhooks.schedule import next_attempt, pause_seconds
 
-MAX_LISTED = 200
 GONE = 410
 
 _COLUMNS = "id, endpoint_id, run_id, seq, type, state, attempts, status, error, created_at, attempted_at, due_at"
@@ -85,44 +80,31 @@ class Answer:
 
 def due_endpoints(cursor: Cursor, *, hold_seconds: float) -> list[UUID]:
     """Endpoints that something is due for, each given out once until `hold_seconds` are over."""
-    rows = cursor.execute(
-        "UPDATE webhook_endpoints w SET next_at = clock_timestamp() + %s WHERE id IN ("
-        " SELECT id FROM webhook_endpoints e WHERE disabled_at IS NULL AND next_at <= clock_timestamp() AND EXISTS ("
-        "  SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= clock_timestamp())"
-        " FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
-        (timedelta(seconds=hold_seconds),),
-    ).fetchall()
-    return [row[0] for row in rows]
+    return WEBHOOKS.due(cursor, hold_seconds=hold_seconds)
 
 
 def take(database: Database, endpoint_id: UUID, *, limit: int, lease_seconds: float) -> list[Letter]:
     """Some deliveries of an endpoint that are due, with what is to be sent; nobody else has them for a while."""
     with database.transaction() as cursor:
-        cursor.execute(
-            "UPDATE webhook_endpoints SET next_at = clock_timestamp() + %s WHERE id = %s",
-            (timedelta(seconds=lease_seconds), endpoint_id),
-        )
-        taken = cursor.execute(
-            "UPDATE webhook_deliveries d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(),"
-            " due_at = clock_timestamp() + %s"
-            " FROM webhook_endpoints w WHERE w.id = d.endpoint_id AND w.disabled_at IS NULL AND d.id IN ("
-            "  SELECT id FROM webhook_deliveries WHERE endpoint_id = %s AND due_at <= clock_timestamp()"
-            "  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
-            " RETURNING d.id, d.run_id, d.seq, d.type, d.attempts, d.since, d.created_at, w.url, w.include_payload,"
-            " w.secret, CASE WHEN w.old_secret_until > clock_timestamp() THEN w.old_secret END",
-            (timedelta(seconds=lease_seconds), endpoint_id, limit),
-        ).fetchall()
+        WEBHOOKS.hold(cursor, endpoint_id, seconds=lease_seconds)
+        endpoint = cursor.execute(
+            "SELECT url, include_payload, secret, CASE WHEN old_secret_until > clock_timestamp() THEN old_secret END"
+            " FROM webhook_endpoints WHERE id = %s",
+            (endpoint_id,),
+        ).fetchone()
+        if endpoint is None:
+            return []
         return [
             Letter(
-                id=row[0],
+                id=taken.id,
                 endpoint_id=endpoint_id,
-                url=row[7],
-                secrets=tuple(secret for secret in row[9:11] if secret is not None),
-                attempts=row[4],
-                since=row[5],
-                body=_body(cursor, row),
+                url=endpoint[0],
+                secrets=tuple(secret for secret in endpoint[2:4] if secret is not None),
+                attempts=taken.attempts,
+                since=taken.since,
+                body=_body(cursor, taken, include_payload=endpoint[1]),
             )
-            for row in taken
+            for taken in WEBHOOKS.take(cursor, endpoint_id, limit=limit, lease_seconds=lease_seconds)
         ]
 
 
@@ -130,43 +112,26 @@ def record(
     database: Database, letter: Letter, answer: Answer, *, give_up_after: timedelta, random: float
 ) -> str | None:
     """Write down how an attempt went; the delivery's state then. None when it was taken from this worker meanwhile."""
+    gone = answer.status == GONE
     with database.transaction() as cursor:
-        row = cursor.execute(
-            "SELECT clock_timestamp() FROM webhook_deliveries WHERE id = %s AND attempts = %s AND state = 'pending'"
-            " FOR UPDATE",
-            (letter.id, letter.attempts),
-        ).fetchone()
-        if row is None:
-            return None
-        gone = answer.status == GONE
-        again = None
-        if not answer.ok and not gone:
-            again = next_attempt(
-                attempts=letter.attempts, since=letter.since, now=row[0], give_up_after=give_up_after, random=random
-            )
-        state = "delivered" if answer.ok else "dead" if again is None else "pending"
-        cursor.execute(
-            "UPDATE webhook_deliveries SET state = %s, due_at = %s, status = %s, error = %s WHERE id = %s",
-            (state, again, answer.status, answer.error, letter.id),
+        states = WEBHOOKS.record(
+            cursor,
+            {letter.id: (letter.attempts, letter.since)},
+            ok=answer.ok,
+            final=gone,
+            give_up_after=give_up_after,
+            random=random,
+            said={"status": answer.status, "error": answer.error},
         )
-        if gone:
-            disable_endpoint(cursor, letter.endpoint_id, why="it answered 410 Gone")
-    return state
+        if gone and states:
+            WEBHOOKS.disable(cursor, letter.endpoint_id, why="it answered 410 Gone")
+    return states.get(letter.id)
 
 
 def settle(database: Database, endpoint_id: UUID, *, delivered: bool, failed: bool) -> None:
     """After the last round: let the endpoint be looked at again, at once or, after failures, when it had a pause."""
     with database.transaction() as cursor:
-        row = cursor.execute(
-            "UPDATE webhook_endpoints SET failures = CASE WHEN %s THEN 0 WHEN %s THEN failures + 1 ELSE failures END"
-            " WHERE id = %s RETURNING failures",
-            (delivered, failed, endpoint_id),
-        ).fetchone()
-        pause = pause_seconds(row[0] or 1) if row is not None and failed else 0.0
-        cursor.execute(
-            "UPDATE webhook_endpoints SET next_at = clock_timestamp() + %s WHERE id = %s",
-            (timedelta(seconds=pause), endpoint_id),
-        )
+        WEBHOOKS.settle(cursor, endpoint_id, delivered=delivered, failed=failed)
 
 
 def list_deliveries(
@@ -174,14 +139,7 @@ def list_deliveries(
 ) -> list[Delivery]:
     """The newest deliveries of an endpoint. Raises NotFound for an endpoint that is not there."""
     with database.transaction() as cursor:
-        if cursor.execute("SELECT 1 FROM webhook_endpoints WHERE id = %s", (endpoint_id,)).fetchone() is None:
-            raise NotFound("there is no such webhook endpoint")
-        rows = cursor.execute(
-            f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE endpoint_id = %s AND (%s::text IS NULL OR state = %s)"  # noqa: S608
-            " ORDER BY created_at DESC, id DESC LIMIT %s",
-            (endpoint_id, state, state, min(limit, MAX_LISTED)),
-        ).fetchall()
-    return [_delivery(row) for row in rows]
+        return [_delivery(row) for row in WEBHOOKS.listed(cursor, _COLUMNS, endpoint_id, state=state, limit=limit)]
 
 
 def redeliver(database: Database, delivery_id: UUID, *, endpoint_id: UUID | None = None) -> Delivery:
@@ -190,36 +148,12 @@ def redeliver(database: Database, delivery_id: UUID, *, endpoint_id: UUID | None
     Raises NotFound, and Conflict while it is waiting to be sent anyway or its endpoint is disabled.
     """
     with database.transaction() as cursor:
-        row = cursor.execute(
-            "SELECT d.state, w.disabled_at FROM webhook_deliveries d JOIN webhook_endpoints w ON w.id = d.endpoint_id"
-            " WHERE d.id = %s AND (%s::uuid IS NULL OR w.id = %s) FOR UPDATE OF d",
-            (delivery_id, endpoint_id, endpoint_id),
-        ).fetchone()
-        if row is None:
-            raise NotFound("there is no such delivery")
-        if row[0] == "pending":
-            raise Conflict("the delivery is still to be sent")
-        if row[1] is not None:
-            raise Conflict("the endpoint is disabled", fix="enable it first")
-        found = cursor.execute(
-            "UPDATE webhook_deliveries SET state = 'pending', attempts = 0, status = NULL, error = NULL,"  # noqa: S608
-            f" since = clock_timestamp(), due_at = clock_timestamp() WHERE id = %s RETURNING {_COLUMNS}",
-            (delivery_id,),
-        ).fetchone()
-    assert found is not None
-    return _delivery(found)
+        return _delivery(WEBHOOKS.again(cursor, _COLUMNS, delivery_id, owner_id=endpoint_id, forget=("status",)))
 
 
 def forget_deliveries(cursor: Cursor, *, keep_days: float, limit: int) -> int:
     """Delete some old deliveries that nothing more becomes of; how many."""
-    cursor.execute(
-        "DELETE FROM webhook_deliveries WHERE id IN ("
-        " SELECT id FROM webhook_deliveries d WHERE created_at < clock_timestamp() - %s AND (due_at IS NULL"
-        "  OR NOT EXISTS (SELECT 1 FROM webhook_endpoints w WHERE w.id = d.endpoint_id))"
-        " ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)",
-        (timedelta(days=keep_days), limit),
-    )
-    return cursor.rowcount
+    return WEBHOOKS.forget(cursor, keep_days=keep_days, limit=limit)
 
 
 _TOLD = """
@@ -234,25 +168,28 @@ WHERE e.run_id = %(run_id)s AND e.seq = %(seq)s
 """
 
 
-def _body(cursor: Cursor, taken: Sequence[Any]) -> bytes:
-    delivery_id, run_id, seq, kind, include_payload = taken[0], taken[1], taken[2], taken[3], taken[8]
-    if kind == TEST:
-        return test_body(delivery_id, taken[6])
-    row = cursor.execute(_TOLD, {"run_id": run_id, "seq": seq, "with_payload": include_payload}).fetchone()
+def _body(cursor: Cursor, taken: Taken, *, include_payload: bool) -> bytes:
+    if taken.type == TEST:
+        return test_body(taken.id, taken.created_at)
+    told = {"run_id": taken.run_id, "seq": taken.seq, "with_payload": include_payload}
+    row = cursor.execute(_TOLD, told).fetchone()
     assert row is not None, "events are never deleted"
-    told = Told(
-        type=EventType(row[0]),
-        at=row[1],
-        seq=row[2],
-        data=row[3],
-        run_id=run_id,
-        workflow=row[4],
-        version=row[5],
-        labels=row[6],
-        payload=row[7],
-        has_payload=row[8],
+    assert taken.run_id is not None
+    return body_of(
+        Told(
+            type=EventType(row[0]),
+            at=row[1],
+            seq=row[2],
+            data=row[3],
+            run_id=taken.run_id,
+            workflow=row[4],
+            version=row[5],
+            labels=row[6],
+            payload=row[7],
+            has_payload=row[8],
+        ),
+        include_payload=include_payload,
     )
-    return body_of(told, include_payload=include_payload)
 
 
 def _delivery(row: Row) -> Delivery:

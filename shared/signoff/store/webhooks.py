@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
+from signoff.errors import Conflict, FieldError, InvalidInput
 from signoff.ids import new_id
 from signoff.model import Actor, format_time
-from signoff.store.database import Cursor, Database, Row
+from signoff.store.database import Database, Row
+from signoff.store.outbox import WEBHOOKS
 from signoff.store.rows import dump
 from signoff.webhooks.catalogue import TEST, TOLD, unknown_events
 from signoff.webhooks.signing import new_secret
@@ -109,11 +110,7 @@ def get_endpoint(database: Database, endpoint_id: UUID) -> Endpoint:
 def remove_endpoint(database: Database, endpoint_id: UUID) -> None:
     """Remove an endpoint with its deliveries; what is not sent yet is not sent. Raises NotFound."""
     with database.transaction() as cursor:
-        cursor.execute("DELETE FROM webhook_endpoints WHERE id = %s", (endpoint_id,))
-        if cursor.rowcount == 0:
-            raise _missing()
-        # One that is written at this moment by a run is found by nobody, and forgotten when it is old.
-        cursor.execute("DELETE FROM webhook_deliveries WHERE endpoint_id = %s", (endpoint_id,))
+        WEBHOOKS.remove(cursor, endpoint_id)
 
 
 def rotate_secret(database: Database, endpoint_id: UUID, *, overlap: timedelta) -> str:
@@ -126,65 +123,28 @@ def rotate_secret(database: Database, endpoint_id: UUID, *, overlap: timedelta) 
             (overlap, secret, endpoint_id),
         )
         if cursor.rowcount == 0:
-            raise _missing()
+            raise WEBHOOKS.missing()
     return secret
-
-
-def disable_endpoint(cursor: Cursor, endpoint_id: UUID, *, why: str) -> None:
-    """Tell it nothing more. What was still to be sent is dead, and can be sent again by hand."""
-    cursor.execute(
-        "UPDATE webhook_endpoints SET disabled_at = coalesce(disabled_at, clock_timestamp()),"
-        " disabled_why = coalesce(disabled_why, %s) WHERE id = %s",
-        (why, endpoint_id),
-    )
-    if cursor.rowcount == 0:
-        raise _missing()
-    cursor.execute(
-        "UPDATE webhook_deliveries SET state = 'dead', due_at = NULL, error = 'the endpoint was disabled'"
-        " WHERE endpoint_id = %s AND due_at IS NOT NULL",
-        (endpoint_id,),
-    )
 
 
 def enable_endpoint(database: Database, endpoint_id: UUID) -> Endpoint:
     """Tell it again, of events from now on. Raises NotFound."""
     with database.transaction() as cursor:
-        return _found(
-            cursor.execute(
-                "UPDATE webhook_endpoints SET disabled_at = NULL, disabled_why = NULL, failures = 0,"  # noqa: S608
-                f" next_at = clock_timestamp() WHERE id = %s RETURNING {_COLUMNS}",
-                (endpoint_id,),
-            ).fetchone()
-        )
+        return _endpoint(WEBHOOKS.enable(cursor, _COLUMNS, endpoint_id))
 
 
 def add_test(database: Database, endpoint_id: UUID) -> UUID:
     """Let a worker send something that is about no run; the delivery's id. Raises NotFound, Conflict when disabled."""
     delivery_id = new_id()
     with database.transaction() as cursor:
-        row = cursor.execute(
-            "SELECT disabled_at FROM webhook_endpoints WHERE id = %s FOR SHARE", (endpoint_id,)
-        ).fetchone()
-        if row is None:
-            raise _missing()
-        if row[0] is not None:
-            raise Conflict("the endpoint is disabled", fix="enable it first")
-        cursor.execute(
-            "INSERT INTO webhook_deliveries (id, endpoint_id, type, state, attempts, created_at, since, due_at)"
-            " SELECT %s, %s, %s, 'pending', 0, at, at, at FROM clock_timestamp() AS at",
-            (delivery_id, endpoint_id, TEST),
-        )
+        WEBHOOKS.add_test(cursor, delivery_id, endpoint_id, TEST)
     return delivery_id
 
 
 def _found(row: Row | None) -> Endpoint:
     if row is None:
-        raise _missing()
+        raise WEBHOOKS.missing()
     return _endpoint(row)
-
-
-def _missing() -> NotFound:
-    return NotFound("there is no such webhook endpoint")
 
 
 def _endpoint(row: Row) -> Endpoint:
