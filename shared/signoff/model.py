@@ -179,7 +179,8 @@ class Decision:
     """What one person said of one revision.
 
     `surface` is where they said it (`api`, `inbox`), `reading_ms` how long what they decided on was before their eyes,
-    as their browser counted it; both None where nobody knows.
+    as their browser counted it, `authenticated` how they were recognised (`signoff.identity.Authentication`), each None
+    where nobody knows.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Decision:
     bulk_id: str | None = None
     surface: str | None = None
     reading_ms: int | None = None
+    authenticated: Mapping[str, Json] | None = None
     withdrawn: bool = False
 
 

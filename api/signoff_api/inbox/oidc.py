@@ -136,7 +136,7 @@ def end_with_provider() -> Response:
     except SignoffError as error:
         return refused(error)
     try:
-        response = signed_in(_finish(begun), None, begun.target)
+        response = signed_in(_finish(begun), None, begun.target, started_with="provider")
     except SignoffError as error:
         response = refused(error, begun.target)
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")

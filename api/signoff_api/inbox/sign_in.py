@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import Response, request
 
 from signoff.errors import Forbidden, InvalidInput, SignoffError
-from signoff.identity import Principal
+from signoff.identity import Principal, StartedWith
 from signoff.store.identity import authenticate
 from signoff.store.sessions import (
     end_session,
@@ -81,7 +81,7 @@ def sign_in_by_link(token: str) -> Response:
     principal = use_sign_in_link(wiring().engine.database, token)
     if principal is None:
         return _form(404, problem="This sign-in link has been used, or it has expired.")
-    return signed_in(principal, None, request.form.get("next"))
+    return signed_in(principal, None, request.form.get("next"), started_with="link")
 
 
 @pages.route("POST", "/sign-out")
@@ -115,7 +115,9 @@ def refused(error: SignoffError, target: str = "") -> Response:
     return response
 
 
-def signed_in(principal: Principal, key: str | None, target: str | None) -> Response:
+def signed_in(
+    principal: Principal, key: str | None, target: str | None, *, started_with: StartedWith | None = None
+) -> Response:
     """Start a session of this person, and go on to `target` if it is a page of ours."""
     parts = wiring()
     # Whatever session this browser had ends here: a token that was there before never becomes somebody's.
@@ -124,7 +126,9 @@ def signed_in(principal: Principal, key: str | None, target: str | None) -> Resp
         end_session(parts.engine.database, old)
     hours = parts.settings.session_hours
     agent = request.headers.get("User-Agent", "")
-    token = start_session(parts.engine.database, principal, hours=hours, user_agent=agent, key=key)
+    token = start_session(
+        parts.engine.database, principal, hours=hours, user_agent=agent, key=key, started_with=started_with
+    )
     response = see_other(own_path(target, "/inbox"))
     response.set_cookie(
         SESSION_COOKIE, token, max_age=round(hours * 3600), path="/", secure=True, httponly=True, samesite="Lax"

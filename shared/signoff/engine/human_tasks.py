@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from signoff.authorization import Action, HumanTaskFacts, authorize
@@ -223,7 +223,7 @@ def _decide(
     if isinstance(request.patch, dict):
         # Before any hash of it is made: a value without a canonical form has none.
         core.expressible(request.patch, "patch")
-    recorded, _ = decisions.decide(locked.fold, task, request, actor=by.actor, new_id=core.new_id)
+    recorded, _ = decisions.decide(locked.fold, task, _vouched(request, by), actor=by.actor, new_id=core.new_id)
     if isinstance(request.patch, dict):
         core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
     hit("decide.before_update")
@@ -231,6 +231,11 @@ def _decide(
     messages += core.insert_compensation(cursor, locked)
     made = UUID(recorded.id)
     _keep(cursor, by, idempotency, made)
+def _vouched(request: DecisionRequest, by: Principal) -> DecisionRequest:
+    """With how this principal was recognised; whatever the request itself says of it counts for nothing."""
+    return replace(request, authenticated=None if by.authentication is None else by.authentication.to_json())
+
+
     return messages, _decided(made, task, run_id, replayed=False)
 
 

@@ -13,7 +13,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -22,7 +22,7 @@ import psycopg
 import sqlalchemy as sa
 
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
-from signoff.identity import ROLES, Principal
+from signoff.identity import ROLES, Authentication, Principal
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
 from signoff.store.schema import api_keys, principals
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _KEY = re.compile(r"so_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
 
 _AUTHENTICATE = """
-SELECT p.id, p.name, p.kind, p.groups, p.roles
+SELECT p.id, p.name, p.kind, p.groups, p.roles, k.prefix
 FROM api_keys k JOIN principals p ON p.id = k.principal_id
 WHERE k.hash = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
   AND p.disabled_at IS NULL
@@ -240,7 +240,9 @@ def authenticate(database: Database, key: str) -> Principal | None:
         return None
     with database.autocommit() as cursor:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
-    return principal_from_row(row) if row is not None else None
+    if row is None:
+        return None
+    return replace(principal_from_row(row[:5]), authentication=Authentication(method="api_key", id=row[5]))
 
 
 def api_key_id(cursor: Cursor, key: str) -> UUID | None:

@@ -38,7 +38,7 @@ HUMAN_TASK_COLUMNS = (
 
 DECISION_COLUMNS = (
     "human_task_id, id, revision, decision, actor, at, note, reason, patch, payload_sha256, on_behalf_of, bulk_id,"
-    " surface, reading_ms, withdrawn"
+    " surface, reading_ms, authenticated, withdrawn"
 )
 
 EVENT_COLUMNS = "seq, type, at, actor, data, prev_hash, hash"
@@ -155,7 +155,8 @@ def decision_from_row(row: Sequence[Any]) -> tuple[UUID, Decision]:
         bulk_id=None if row[11] is None else str(row[11]),
         surface=row[12],
         reading_ms=row[13],
-        withdrawn=row[14],
+        authenticated=row[14],
+        withdrawn=row[15],
     )
 
 
@@ -229,6 +230,7 @@ def decision_parameters(decision: Decision, task: HumanTask, state: RunState) ->
         "bulk_id": decision.bulk_id,
         "surface": decision.surface,
         "reading_ms": decision.reading_ms,
+        "authenticated": dump_or_null(decision.authenticated),
         "withdrawn": decision.withdrawn,
         "at": decision.at,
     }

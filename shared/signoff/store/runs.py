@@ -278,10 +278,10 @@ WHERE id = %(id)s
 
 _INSERT_DECISION = """
 INSERT INTO decisions (id, human_task_id, run_id, seq, revision, decision, actor, principal_id, note, reason, patch,
-    payload_sha256, on_behalf_of, bulk_id, surface, reading_ms, withdrawn, at)
+    payload_sha256, on_behalf_of, bulk_id, surface, reading_ms, authenticated, withdrawn, at)
 VALUES (%(id)s, %(human_task_id)s, %(run_id)s, %(seq)s, %(revision)s, %(decision)s, %(actor)s::json,
     %(principal_id)s, %(note)s, %(reason)s, %(patch)s::json, %(payload_sha256)s, %(on_behalf_of)s, %(bulk_id)s,
-    %(surface)s, %(reading_ms)s, %(withdrawn)s, %(at)s)
+    %(surface)s, %(reading_ms)s, %(authenticated)s::json, %(withdrawn)s, %(at)s)
 ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = excluded.withdrawn
 """
 

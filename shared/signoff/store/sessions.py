@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from signoff.errors import NotFound
-from signoff.identity import Principal
+from signoff.identity import Authentication, Principal, StartedWith
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import api_key_id, principal_from_row
@@ -28,7 +28,7 @@ MAX_USER_AGENT = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _VALID = """
-SELECT p.id, p.name, p.kind, p.groups, p.roles
+SELECT p.id, p.name, p.kind, p.groups, p.roles, s.id, s.started_with
 FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k ON k.id = s.api_key_id
 WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
@@ -54,19 +54,30 @@ class Session:
     expires_at: datetime
 
 
-def start_session(database: Database, principal: Principal, *, hours: float, user_agent: str, key: str | None) -> str:
-    """A new session and its token, which is seen this once. `key` is the API key it was started with."""
+def start_session(
+    database: Database,
+    principal: Principal,
+    *,
+    hours: float,
+    user_agent: str,
+    key: str | None,
+    started_with: StartedWith | None = None,
+) -> str:
+    """A new session and its token, which is seen this once. `key` is the API key it was started with, if it was."""
+    if key is not None:
+        started_with = "api_key"
     token = secrets.token_urlsafe(32)
     with database.transaction() as cursor:
         cursor.execute(
-            "INSERT INTO sessions (id, principal_id, hash, api_key_id, user_agent, created_at, seen_at, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, now(), now(), now() + %s)",
+            "INSERT INTO sessions (id, principal_id, hash, api_key_id, user_agent, started_with, created_at,"
+            " seen_at, expires_at) VALUES (%s, %s, %s, %s, %s, %s, now(), now(), now() + %s)",
             (
                 new_id(),
                 principal.id,
                 _digest(token),
                 None if key is None else api_key_id(cursor, key),
                 _printable(user_agent),
+                started_with,
                 timedelta(hours=hours),
             ),
         )
@@ -79,7 +90,10 @@ def session_principal(database: Database, token: str) -> Principal | None:
         return None
     with database.autocommit() as cursor:
         row = cursor.execute(_VALID, (_digest(token),)).fetchone()
-    return None if row is None else principal_from_row(row)
+    if row is None:
+        return None
+    known_by = Authentication(method="session", id=str(row[5]), started_with=row[6])
+    return replace(principal_from_row(row[:5]), authentication=known_by)
 
 
 def touch_session(database: Database, token: str) -> None:

@@ -6,7 +6,7 @@ gate is still undecided, and that what they say has the form the gate asks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ from signoff.transitions.human_task_events import WITHDRAW
 class DecisionRequest:
     """What a person says. `payload_sha256` or `revision` tells what they saw; one of them is needed.
 
-    `surface` and `reading_ms` are kept as the surface says them; see `signoff.model.Decision`.
+    `surface` and `reading_ms` are kept as the surface says them; see `signoff.model.Decision`. `authenticated` is the
+    engine's to set, from whom it was handed.
     """
 
     decision: str
@@ -50,6 +51,7 @@ class DecisionRequest:
     bulk_id: str | None = None
     surface: str | None = None
     reading_ms: int | None = None
+    authenticated: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +299,7 @@ def _record(
         "bulk_id": request.bulk_id,
         "surface": request.surface,
         "reading_ms": request.reading_ms,
+        "authenticated": None if request.authenticated is None else dict(request.authenticated),
         "release_ms": gate.grace_ms if gate.grace_ms and satisfied else None,
     }
     fold.emit(EventType.DECISION_RECORDED, data, actor=actor)

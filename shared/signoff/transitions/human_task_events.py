@@ -120,6 +120,7 @@ def decision_recorded(gate: GateNode, task: HumanTask, event: Event) -> HumanTas
     if data["release_ms"] is None:
         return task
     release_at = _later(event.at, data["release_ms"])
+        authenticated=data.get("authenticated"),
     return replace(task, pending=decision.decision, release_at=release_at, wake_at=release_at)
 
 
