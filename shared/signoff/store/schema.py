@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -28,12 +27,32 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
+from signoff.store.schema_accounts import (
+    api_keys,
+    passwords,
+    principals,
+    provider_identities,
+    provider_sign_ins,
+    role_grants,
+    sessions,
+    sign_in_attempts,
+    sign_in_links,
+)
+from signoff.store.schema_base import at as _at
+from signoff.store.schema_base import metadata
 
-
-def _at(name: str, *, nullable: bool = True) -> Column[object]:
-    return Column(name, TIMESTAMP(timezone=True), nullable=nullable)
-
+__all__ = [
+    "api_keys",
+    "metadata",
+    "passwords",
+    "principals",
+    "provider_identities",
+    "provider_sign_ins",
+    "role_grants",
+    "sessions",
+    "sign_in_attempts",
+    "sign_in_links",
+]
 
 workflow_versions = Table(
     "workflow_versions",
@@ -208,47 +227,6 @@ decisions = Table(
     ),
 )
 
-principals = Table(
-    "principals",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("kind", Text, nullable=False),
-    Column("groups", ARRAY(Text), nullable=False),
-    Column("roles", ARRAY(Text), nullable=False),
-    _at("created_at", nullable=False),
-    _at("disabled_at"),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("principal_id", Uuid, ForeignKey("principals.id", name="api_keys_principal"), nullable=False),
-    Column("prefix", Text, nullable=False),
-    Column("hash", LargeBinary, nullable=False, unique=True),
-    _at("created_at", nullable=False),
-    _at("expires_at"),
-    _at("revoked_at"),
-)
-
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("principal_id", Uuid, ForeignKey("principals.id", name="sessions_principal"), nullable=False),
-    Column("hash", LargeBinary, nullable=False, unique=True),
-    Column("api_key_id", Uuid, ForeignKey("api_keys.id", name="sessions_api_key")),
-    Column("user_agent", Text, nullable=False),
-    Column("started_with", Text),
-    _at("created_at", nullable=False),
-    _at("seen_at", nullable=False),
-    _at("expires_at", nullable=False),
-    _at("revoked_at"),
-    Index("sessions_by_principal", "principal_id"),
-    Index("sessions_by_expiry", "expires_at"),
-)
-
 authority_limits = Table(
     "authority_limits",
     metadata,
@@ -270,37 +248,6 @@ authority_limits = Table(
         unique=True,
         postgresql_where=text("ended_at IS NULL"),
     ),
-)
-
-sign_in_links = Table(
-    "sign_in_links",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("principal_id", Uuid, ForeignKey("principals.id", name="sign_in_links_principal"), nullable=False),
-    Column("hash", LargeBinary, nullable=False, unique=True),
-    _at("created_at", nullable=False),
-    _at("expires_at", nullable=False),
-    _at("used_at"),
-    Index("sign_in_links_by_expiry", "expires_at"),
-)
-
-provider_identities = Table(
-    "provider_identities",
-    metadata,
-    Column("issuer", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("principal_id", Uuid, ForeignKey("principals.id", name="provider_identities_principal"), nullable=False),
-    _at("created_at", nullable=False),
-    PrimaryKeyConstraint("issuer", "subject"),
-    Index("provider_identities_by_principal", "principal_id"),
-)
-
-provider_sign_ins = Table(
-    "provider_sign_ins",
-    metadata,
-    Column("hash", LargeBinary, primary_key=True),
-    _at("expires_at", nullable=False),
-    Index("provider_sign_ins_by_expiry", "expires_at"),
 )
 
 idempotency_keys = Table(
