@@ -14,8 +14,8 @@ MAX_DURATION_MS = 10 * 366 * 86_400_000
 """Ten years: longer is a typing error, and dates beyond it leave the calendar."""
 
 
-def parse_duration(text: str) -> int:
-    """Milliseconds in `text`.
+def parse_duration(text: str, *, day_ms: int = _UNITS["d"], week_ms: int = _UNITS["w"]) -> int:
+    """Milliseconds in `text`. `day_ms` and `week_ms` are what `1d` and `1w` stand for where days are working days.
 
     Years and months are refused because they have no fixed length. Raises ValueError with the accepted forms.
     """
@@ -28,7 +28,8 @@ def parse_duration(text: str) -> int:
         parts = _PART.findall(wanted)
         if not parts or "".join(number + unit for number, unit in parts) != wanted:
             raise ValueError(f"{text!r} is not a duration; write it like 90s, 4h, 1h30m, 2d or PT4H")
-        total = sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+        units = _UNITS | {"d": day_ms, "w": week_ms}
+        total = sum(round(float(number) * units[unit]) for number, unit in parts)
     if not 0 <= total <= MAX_DURATION_MS:
         raise ValueError(f"{text!r} is out of range; a duration is between 0 and 10 years")
     return total

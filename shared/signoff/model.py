@@ -180,7 +180,8 @@ class Decision:
 
     `surface` is where they said it (`api`, `inbox`), `reading_ms` how long what they decided on was before their eyes,
     as their browser counted it, `authenticated` how they were recognised (`signoff.identity.Authentication`), each None
-    where nobody knows.
+    where nobody knows. `on_behalf_of` is only what they said, unless `delegation_id` names the mandate by which they
+    decided in the stead of the principal whose id is `acts_for`.
     """
 
     id: str
@@ -198,6 +199,13 @@ class Decision:
     reading_ms: int | None = None
     authenticated: Mapping[str, Json] | None = None
     withdrawn: bool = False
+    delegation_id: str | None = None
+    acts_for: str | None = None
+
+    @property
+    def seats(self) -> frozenset[str]:
+        """The ids of the people whose voice it is: who said it, and for whom by their mandate."""
+        return frozenset({self.actor.id} if self.acts_for is None else {self.actor.id, self.acts_for})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +215,8 @@ class HumanTask:
     `payload` is what is shown. `revised_at` is when its clock last started: at opening and at each new draft.
     `wake_at` is the next moment at which somebody must look: the next rung of the ladder, the due time, or the
     release of a decision in grace.
+    `ladder_ms` are the moments of the rungs after `revised_at` where a business calendar counts them; None for the
+    gate's own.
     `rung` counts the rungs already taken. `decisions` has all of them, those of earlier revisions too. `pending` is
     the decision that waits for `release_at` while it can still be taken back.
     """
@@ -228,6 +238,7 @@ class HumanTask:
     due_at: datetime | None
     not_before: datetime | None
     wake_at: datetime | None
+    ladder_ms: tuple[int, ...] | None = None
     rung: int = 0
     decisions: tuple[Decision, ...] = ()
     release_at: datetime | None = None

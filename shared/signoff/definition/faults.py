@@ -41,11 +41,12 @@ CODES = {
     "E127": "a document is not YAML that Signoff reads",
     "E128": "an annotation has no JSON form",
     "E129": "an expression could do unbounded work",
+    "E130": "a business calendar cannot be read, or counts nothing",
+    "E131": "a limit of authority could be passed by, or nothing asks for one",
     "W201": "an irreversible step has no gate before it",
     "W202": "an irreversible step retries and takes no idempotency key",
     "W203": "a step function cannot be found by reference from another process",
     "W204": "a gate in mode after has a key that changes nothing there",
-    "W205": "a gate assigns by turns and its reviewers name no person",
 }
 """Each code and what it means, for the documentation. A code never changes its meaning."""
 

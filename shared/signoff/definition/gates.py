@@ -35,6 +35,7 @@ KEYS: Final = (
     "not_before",
     "mode",
 )
+    "calendar",
 """Every key of a gate besides its name and `on_<option>`."""
 
 
@@ -51,13 +52,15 @@ class Gate:
     - `on_reject`, `on_<option>`, `on={option: …}`: a step, a gate, a list (a branch that then ends the run), or
       `"fail"`, `"cancel"`, `"continue"`. `on_timeout`: the same, or an option.
     - `due`: a duration (`4h`) or a template that gives one. `remind`: durations; `escalate`, `reroute`: pairs
-      of a duration and reviewers, counted from the opening.
+      of a duration and reviewers, counted from the opening. `calendar`: the working hours they are counted in,
+      `{"hours": "09:00-17:00", "days": "mon-fri", "zone": "Europe/Berlin", "holidays": "DE-BE"}`; `1d` is then a
+      working day.
     - `approvals`: how many distinct people must approve; `reject_after`: how many must reject (1).
     - `form`: a JSON Schema or pydantic model for what the reviewer fills in, added to the payload under the gate's
       name. `require_note`: options that need a note (default reject and request_changes), or True or False.
     - `four_eyes` (True): who started the run may not decide. `grace`: a decision can be taken back that long.
       `bulk`: may be approved many at once. `blind`: others' decisions stay hidden until one's own. `assign`: a
-      person, or `round_robin`, which spreads the runs over the people that `reviewers` names. `priority`: 0 to 100.
+      person, or `round_robin`, which gives each to whom of the reviewers has the fewest. `priority`: 0 to 100.
       `not_before`: the least time before a decision.
     - `mode`: `"before"` stops the run; `"after"` lets it go on and is reviewed beside it.
     """
@@ -99,6 +102,7 @@ class Gate:
         given = locals()
         self.name = name
         self.values: dict[str, Any] = {key: given[key] for key in KEYS}
+        calendar: Mapping[str, Any] | None = None,
         self.others: dict[str, Any] = dict(routes)
 
     def __repr__(self) -> str:

@@ -171,7 +171,7 @@ class GateRules:
         return listed[int.from_bytes(digest[:8], "big") % len(listed)]
 
     def due_ms(self, payload: Json) -> int | None:
-        """Milliseconds until the human task is due, None for no deadline.
+        """Milliseconds until the human task is due, of working time with a calendar; None for no deadline.
 
         A template that gives no duration means no deadline too: a timeout decides something, so it has to be
         certain.
@@ -187,7 +187,9 @@ class GateRules:
             if isinstance(filled.value, timedelta):
                 ms = round(filled.value.total_seconds() * 1000)
             else:
-                ms = parse_duration(filled.text)
+                days = self.node.calendar
+                lengths = {} if days is None else {"day_ms": days.day_ms, "week_ms": days.week_ms}
+                ms = parse_duration(filled.text, **lengths)
         except ValueError:
             return None
         return ms if 0 < ms <= MAX_DURATION_MS else None

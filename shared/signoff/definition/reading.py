@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from signoff.definition.calendars import Calendar, read_calendar
 from signoff.definition.cel_faults import ExpressionFault
 from signoff.definition.cel_scope import Scope
 from signoff.definition.conditions import Expression, compile_expression
@@ -91,17 +92,22 @@ class Reader:
             return default
         return float(value)
 
-    def duration(self, key: str, *, least: int = 1, most: int | None = None) -> int | None:
-        """The key as milliseconds, None when it is absent or wrong."""
+    def duration(
+        self, key: str, *, least: int = 1, most: int | None = None, calendar: Calendar | None = None
+    ) -> int | None:
+        """The key as milliseconds, None when it is absent or wrong; of working time, with a `calendar`."""
         value = self.values.get(key)
-        return None if value is None else self.milliseconds(key, value, least=least, most=most)
+        return None if value is None else self.milliseconds(key, value, least=least, most=most, calendar=calendar)
 
-    def milliseconds(self, key: str, value: Any, *, least: int = 1, most: int | None = None) -> int | None:
+    def milliseconds(
+        self, key: str, value: Any, *, least: int = 1, most: int | None = None, calendar: Calendar | None = None
+    ) -> int | None:
         if not isinstance(value, str):
             self.fault("E115", f"{key} is {_kind(value)}", 'write a duration in quotes, like "90s" or "4h"')
             return None
         try:
-            ms = parse_duration(value)
+            days = {} if calendar is None else {"day_ms": calendar.day_ms, "week_ms": calendar.week_ms}
+            ms = parse_duration(value, **days)
         except ValueError as error:
             self.fault("E115", f"{key}: {error}")
             return None
@@ -109,6 +115,18 @@ class Reader:
             self.fault("E115", f"{key} is {value!r}, which is out of range", "write a longer or shorter one")
             return None
         return ms
+
+    def calendar(self, key: str, *, counts: tuple[str, ...]) -> Calendar | None:
+        """A business calendar; `counts` are the keys that are counted in it, and without any it means nothing."""
+        given = self.values.get(key)
+        if given is None:
+            return None
+        calendar, problems = read_calendar(given)
+        for what, fix in problems:
+            self.fault("E130", what, fix)
+        if not any(self.values.get(other) for other in counts):
+            self.fault("E130", f"has a {key} and nothing that is counted in it", 'write due: "8h"')
+        return calendar
 
     def strings(self, key: str, limit: int) -> tuple[str, ...] | None:
         """The key as a list of texts, a single text being a list of one; empty when absent, None when wrong."""

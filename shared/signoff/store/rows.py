@@ -33,12 +33,12 @@ RUN_COLUMNS = (
 HUMAN_TASK_COLUMNS = (
     "id, gate, mode, state, revision, payload, payload_sha256, title, why, candidate_users, candidate_groups,"
     " assignee, priority, created_at, revised_at, due_at, not_before, wake_at, rung, release_at, pending, outcome,"
-    " decided_by, completed_at"
+    " decided_by, completed_at, ladder_ms"
 )
 
 DECISION_COLUMNS = (
     "human_task_id, id, revision, decision, actor, at, note, reason, patch, payload_sha256, on_behalf_of, bulk_id,"
-    " surface, reading_ms, authenticated, withdrawn"
+    " surface, reading_ms, authenticated, withdrawn, delegation_id, acts_for"
 )
 
 EVENT_COLUMNS = "seq, type, at, actor, data, prev_hash, hash"
@@ -135,6 +135,7 @@ def human_task_from_row(row: Sequence[Any], decisions: Sequence[Decision]) -> Hu
         outcome=row[21],
         decided_by=None if row[22] is None else DecidedBy(row[22]),
         completed_at=row[23],
+        ladder_ms=None if row[24] is None else tuple(row[24]),
         decisions=tuple(decisions),
     )
 
@@ -157,6 +158,8 @@ def decision_from_row(row: Sequence[Any]) -> tuple[UUID, Decision]:
         reading_ms=row[13],
         authenticated=row[14],
         withdrawn=row[15],
+        delegation_id=None if row[16] is None else str(row[16]),
+        acts_for=row[17],
     )
 
 
@@ -207,6 +210,7 @@ def human_task_parameters(task: HumanTask, state: RunState) -> dict[str, Any]:
         "wake_at": task.wake_at,
         "release_at": task.release_at,
         "completed_at": task.completed_at,
+        "ladder_ms": None if task.ladder_ms is None else list(task.ladder_ms),
         "changed_at": state.updated_at,
     }
 
@@ -232,5 +236,7 @@ def decision_parameters(decision: Decision, task: HumanTask, state: RunState) ->
         "reading_ms": decision.reading_ms,
         "authenticated": dump_or_null(decision.authenticated),
         "withdrawn": decision.withdrawn,
+        "delegation_id": decision.delegation_id,
+        "acts_for": decision.acts_for,
         "at": decision.at,
     }

@@ -241,12 +241,12 @@ def _event_parameters(run_id: UUID, events: Sequence[Event], previous: bytes) ->
 _INSERT_HUMAN_TASK = """
 INSERT INTO human_tasks (id, run_id, workflow, version, gate, mode, state, revision, payload, payload_sha256, title,
     why, candidate_users, candidate_groups, assignee, priority, requester_id, rung, pending, outcome, decided_by,
-    created_at, revised_at, due_at, not_before, wake_at, release_at, completed_at, changed_at)
+    created_at, revised_at, due_at, not_before, wake_at, release_at, completed_at, ladder_ms, changed_at)
 VALUES (%(id)s, %(run_id)s, %(workflow)s, %(version)s, %(gate)s, %(mode)s, %(state)s, %(revision)s,
     %(payload)s::json, %(payload_sha256)s, %(title)s, %(why)s, %(candidate_users)s, %(candidate_groups)s,
     %(assignee)s, %(priority)s, %(requester_id)s, %(rung)s, %(pending)s, %(outcome)s, %(decided_by)s,
     %(created_at)s, %(revised_at)s, %(due_at)s, %(not_before)s, %(wake_at)s, %(release_at)s, %(completed_at)s,
-    %(changed_at)s)
+    %(ladder_ms)s::bigint[], %(changed_at)s)
 """
 
 _ADVANCE = f"""
@@ -270,7 +270,7 @@ UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(p
     candidate_groups = %(candidate_groups)s, assignee = %(assignee)s, rung = %(rung)s, pending = %(pending)s,
     outcome = %(outcome)s, decided_by = %(decided_by)s, revised_at = %(revised_at)s, due_at = %(due_at)s,
     wake_at = %(wake_at)s, release_at = %(release_at)s, completed_at = %(completed_at)s,
-    changed_at = %(changed_at)s,
+    ladder_ms = %(ladder_ms)s::bigint[], changed_at = %(changed_at)s,
     claim_expires_at = CASE WHEN assignee = %(assignee)s AND (%(state)s = 'open' OR %(outcome)s = 'changes_requested')
         THEN claim_expires_at END
 WHERE id = %(id)s
@@ -278,10 +278,12 @@ WHERE id = %(id)s
 
 _INSERT_DECISION = """
 INSERT INTO decisions (id, human_task_id, run_id, seq, revision, decision, actor, principal_id, note, reason, patch,
-    payload_sha256, on_behalf_of, bulk_id, surface, reading_ms, authenticated, withdrawn, at)
+    payload_sha256, on_behalf_of, bulk_id, surface, reading_ms, authenticated, withdrawn, delegation_id, acts_for,
+    at)
 VALUES (%(id)s, %(human_task_id)s, %(run_id)s, %(seq)s, %(revision)s, %(decision)s, %(actor)s::json,
     %(principal_id)s, %(note)s, %(reason)s, %(patch)s::json, %(payload_sha256)s, %(on_behalf_of)s, %(bulk_id)s,
-    %(surface)s, %(reading_ms)s, %(authenticated)s::json, %(withdrawn)s, %(at)s)
+    %(surface)s, %(reading_ms)s, %(authenticated)s::json, %(withdrawn)s,
+    %(delegation_id)s, %(acts_for)s, %(at)s)
 ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = excluded.withdrawn
 """
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     TIMESTAMP,
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -27,6 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from signoff.store import (
+    schema_absences,  # noqa: F401  # its tables are among those of `metadata`
+    schema_notifications,  # noqa: F401  # its tables are among those of `metadata`
+)
 from signoff.store.schema_accounts import (
     api_keys,
     passwords,
@@ -157,6 +162,8 @@ human_tasks = Table(
     _at("wake_at"),
     _at("release_at"),
     _at("completed_at"),
+    # Where a business calendar counts: when each rung comes after `revised_at`.
+    Column("ladder_ms", ARRAY(BigInteger)),
     # What the log does not know: how long a claim still holds, and when the row was last written.
     _at("claim_expires_at"),
     Column("changed_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
@@ -214,6 +221,9 @@ decisions = Table(
     Column("reading_ms", Integer),
     Column("authenticated", JSON),
     Column("withdrawn", Boolean, nullable=False),
+    # By whose mandate it was said: whose voice it is too.
+    Column("delegation_id", Uuid),
+    Column("acts_for", Text),
     _at("at", nullable=False),
     Index("decisions_by_human_task", "human_task_id", "seq"),
     # One person, one voice per revision, whatever the code above says.
@@ -224,6 +234,14 @@ decisions = Table(
         "principal_id",
         unique=True,
         postgresql_where=text("NOT withdrawn"),
+    ),
+    Index(
+        "decisions_once_for",
+        "human_task_id",
+        "revision",
+        "acts_for",
+        unique=True,
+        postgresql_where=text("NOT withdrawn AND acts_for IS NOT NULL"),
     ),
 )
 

@@ -15,6 +15,7 @@ from signoff.definition.graph import GateNode
 from signoff.definition.policy import GateRules, Verdict, rules_for
 from signoff.model import REJECTED, Candidates, EventType, HumanTask, RunStatus
 from signoff.transitions.fold import Fold
+from signoff.transitions.timing import timing
 
 NewId = Callable[[], UUID]
 
@@ -129,8 +130,8 @@ def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id
             "candidates": candidates.to_json(),
             "alarm": alarm_of(candidates),
             "assignee": _assignee(fold, gate, rules, candidates),
-            "due_ms": rules.due_ms(payload),
-        },
+        }
+        | timing(gate, rules, payload, fold.now),
     )
 
 
@@ -159,9 +160,9 @@ def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:
             "rule": verdict.rule,
             "values": dict(verdict.values),
             "why": verdict.why if verdict.review else "a new draft after changes were requested",
-            "due_ms": rules.due_ms(payload),
             "restarted": True,
             "carried": [],
         }
+        | timing(fold.graph.gate(task.gate), rules, payload, fold.now)
         | (reviewers_changed(rules, task, payload) or {}),
     )

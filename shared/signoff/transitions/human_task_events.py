@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from signoff.canonical import Json
@@ -28,7 +30,8 @@ def next_rung(gate: GateNode, task: HumanTask) -> tuple[datetime, Rung | None] |
     """
     if task.rung < len(gate.ladder):
         rung = gate.ladder[task.rung]
-        at = task.revised_at + timedelta(milliseconds=rung.after_ms)
+        after_ms = task.ladder_ms[task.rung] if task.ladder_ms is not None else rung.after_ms
+        at = task.revised_at + timedelta(milliseconds=after_ms)
         if task.due_at is None or at < task.due_at:
             return at, rung
     if task.due_at is not None and task.rung <= len(gate.ladder):
@@ -56,6 +59,7 @@ def opened(gate: GateNode, value: Json, event: Event) -> HumanTask:
         due_at=_later(event.at, data["due_ms"]),
         not_before=_later(event.at, gate.not_before_ms or None),
         wake_at=None,
+        ladder_ms=_ladder(data),
     )
     return _rescheduled(gate, task)
 
@@ -85,7 +89,8 @@ def revised(gate: GateNode, task: HumanTask, value: Json, event: Event) -> Human
     if "candidates" in data:
         shown = replace(shown, candidates=Candidates.from_json(data["candidates"]))
     if data["restarted"]:
-        shown = replace(shown, rung=0, revised_at=event.at, due_at=_later(event.at, data["due_ms"]))
+        due_at = _later(event.at, data["due_ms"])
+        shown = replace(shown, rung=0, revised_at=event.at, due_at=due_at, ladder_ms=_ladder(data))
     return _rescheduled(gate, shown)
 
 
@@ -115,12 +120,14 @@ def decision_recorded(gate: GateNode, task: HumanTask, event: Event) -> HumanTas
         bulk_id=data["bulk_id"],
         surface=data.get("surface"),
         reading_ms=data.get("reading_ms"),
+        authenticated=data.get("authenticated"),
+        delegation_id=data.get("delegation_id"),
+        acts_for=data.get("acts_for"),
     )
     task = replace(task, decisions=(*task.decisions, decision))
     if data["release_ms"] is None:
         return task
     release_at = _later(event.at, data["release_ms"])
-        authenticated=data.get("authenticated"),
     return replace(task, pending=decision.decision, release_at=release_at, wake_at=release_at)
 
 
@@ -175,6 +182,11 @@ def _withdrawn(gate: GateNode, task: HumanTask, decision_id: str) -> HumanTask:
 def _rescheduled(gate: GateNode, task: HumanTask) -> HumanTask:
     coming = next_rung(gate, task)
     return replace(task, wake_at=coming[0] if coming else None)
+
+
+def _ladder(data: Mapping[str, Any]) -> tuple[int, ...] | None:
+    found = data.get("ladder_ms")
+    return None if found is None else tuple(found)
 
 
 def _later(at: datetime, ms: int | None) -> datetime | None:
