@@ -39,7 +39,7 @@ FEATURES: tuple[Routes, ...] = (
 
 _log = structlog.get_logger("signoff.api")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TOKEN_PLACE = re.compile(r"(sign-in/+).+", re.IGNORECASE | re.DOTALL)
+_TOKEN_PLACE = re.compile(r"((?:sign-in|callbacks|/l)/+).+|s[lc]_[a-z2-7]{8}_.+", re.IGNORECASE | re.DOTALL)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -91,12 +91,12 @@ def _finish(counted: Metrics, response: Response) -> Response:
     seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule is not None else "none"
     counted.observe(method=request.method, route=route, status=response.status_code, seconds=seconds)
-    # Neither the query nor a header nor the token of a sign-in link: those are nobody's business. A link with a
+    # Neither the query nor a header nor the token of a link or a callback: those are nobody's business. A link with a
     # slash too many is no route of ours, and its token opens something all the same.
     _log.info(
         "request",
         method=request.method,
-        path=_TOKEN_PLACE.sub(r"\1…", request.path)[:200],
+        path=_TOKEN_PLACE.sub(lambda found: f"{found[1] or ''}…", request.path)[:200],
         status=response.status_code,
         ms=round(seconds * 1000, 2),
         by=g.get("principal"),

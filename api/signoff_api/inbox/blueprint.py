@@ -15,7 +15,7 @@ from markupsafe import Markup
 from signoff.authorization import Action, is_allowed
 from signoff.errors import NotFound
 from signoff_api.context import wiring
-from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, oidc, review, runs, sign_in
+from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, oidc, review, runs, sign_in, task_links
 from signoff_api.inbox.differences import MISSING
 from signoff_api.inbox.icons import icon
 from signoff_api.inbox.pages import CSRF_FIELD, Pages, Visit, mount
@@ -42,6 +42,7 @@ FEATURES: tuple[Pages, ...] = (
     lists.pages,
     review.pages,
     deciding.pages,
+    task_links.pages,
     bulk.pages,
     runs.pages,
     audit.pages,

@@ -35,7 +35,7 @@ pages = Pages()
 @pages.route("POST", "/inbox/{human_task_id}/confirm", key="inbox")
 def confirm(visit: Visit, human_task_id: UUID) -> Response:
     """Arm a decision: show what it will do and ask once more. Records nothing."""
-    loaded, typed = load(visit, human_task_id), _typed()
+    loaded, typed = load(visit, human_task_id), typed_form()
     armed = typed.decision if typed.decision in loaded.view.gate.options else ""
     return review_page(visit, loaded, _query(), typed=typed, armed=armed)
 
@@ -43,7 +43,7 @@ def confirm(visit: Visit, human_task_id: UUID) -> Response:
 @pages.route("POST", "/inbox/{human_task_id}/resume", key="inbox")
 def resume(visit: Visit, human_task_id: UUID) -> Response:
     """Go on with what was typed, and with the revision that the reader says they have seen. Records nothing."""
-    loaded, typed = load(visit, human_task_id), _typed()
+    loaded, typed = load(visit, human_task_id), typed_form()
     kept = review_view.touched(typed, loaded.view, loaded.shown)
     # The revision is named: one that has come since is not what was acknowledged.
     seen = request.form.get("acknowledged", "")[:64] or typed.seen_sha256
@@ -53,7 +53,7 @@ def resume(visit: Visit, human_task_id: UUID) -> Response:
 @pages.route("POST", "/inbox/{human_task_id}/decide", key="inbox")
 def decide(visit: Visit, human_task_id: UUID) -> Response:
     """Record the decision, and go on to the next human task."""
-    typed, query = _typed(), _query()
+    typed, query = typed_form(), _query()
     loaded = load(visit, human_task_id)
     patch, errors = review_view.patch_typed(loaded.view, typed)
     row = loaded.view.row
@@ -153,7 +153,7 @@ def _query() -> ListQuery:
     return read_list_query(request.form)
 
 
-def _typed() -> Typed:
+def typed_form() -> Typed:
     """What the form holds. Lengths are held down here; what it means is checked by the engine."""
     form = request.form
     fields = {name: value[:MAX_FIELD] for name, value in form.items() if name.startswith("edit.")}

@@ -63,6 +63,9 @@ class Visit:
         return csrf_token(self.token)
 
 
+Admit: TypeAlias = Callable[[str], Visit]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One verb on one path."""
@@ -72,6 +75,7 @@ class Page:
     view: View
     key: str
     public: bool
+    admit: Admit | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +84,16 @@ class Pages:
 
     declared: list[Page] = field(default_factory=list)
 
-    def route(self, method: Method, path: str, *, key: str = "", public: bool = False) -> Callable[[V], V]:
-        """Declare the decorated view. It is handed `visit` (unless it is public) and the places of the path."""
+    def route(
+        self, method: Method, path: str, *, key: str = "", public: bool = False, admit: Admit | None = None
+    ) -> Callable[[V], V]:
+        """Declare the decorated view. It is handed `visit` (unless it is public) and the places of the path.
+
+        `admit` finds out who visits where a session is not the only way in; it holds POSTs to a token of its own.
+        """
 
         def declare(view: V) -> V:
-            self.declared.append(Page(method=method, path=path, view=view, key=key, public=public))
+            self.declared.append(Page(method=method, path=path, view=view, key=key, public=public, admit=admit))
             return view
 
         return declare
@@ -163,7 +172,7 @@ def _handler(page: Page) -> Callable[..., Response]:
         request.max_form_memory_size = request.max_content_length = wiring().settings.max_request_bytes
         arguments: dict[str, Any] = {}
         if not page.public:
-            arguments["visit"] = _visit(page.key)
+            arguments["visit"] = (page.admit or visit_of_session)(page.key)
         for name, text in places.items():
             arguments[name] = _place(hints[name], text)
         return page.view(**arguments)
@@ -171,7 +180,8 @@ def _handler(page: Page) -> Callable[..., Response]:
     return handle
 
 
-def _visit(key: str) -> Visit:
+def visit_of_session(key: str) -> Visit:
+    """Whoever has signed in. Raises Unauthenticated, and Forbidden for a form that is not of their session."""
     parts = wiring()
     token = request.cookies.get(SESSION_COOKIE, "")
     principal = session_principal(parts.engine.database, token)

@@ -12,6 +12,7 @@ from tests.integration.authorization.cast import DEPUTY, Cast, Matter, Person
 from werkzeug.test import TestResponse
 
 from signoff.store.sessions import create_sign_in_link, start_session
+from signoff.store.task_links import add_link, find_link
 from signoff_api.inbox.pages import csrf_token
 
 REFUSED = -1
@@ -64,6 +65,22 @@ class Call:
         if self.who.principal is None or self.who.principal.kind != "user":
             return _UNKNOWN_LINK
         return create_sign_in_link(self.cast.engine.database, self.who.principal.name, lasts=timedelta(hours=1))
+
+    def task_link(self) -> str:
+        """A link into the human task for this person, made while they could decide on it, whatever they may now."""
+        if self.who.principal is None or self.who.principal.kind != "user":
+            return _UNKNOWN_LINK
+        with self.cast.engine.database.transaction() as cursor:
+            return add_link(cursor, self.matter.task_id, self.who.principal, lasts=timedelta(hours=1))
+
+    def by_link(self, method: str, what: str = "", **fields: str) -> TestResponse:
+        """The page of a link, or a form of it, from a browser that has followed the link."""
+        token, browser = self.task_link(), self._browser("")
+        found = find_link(self.cast.engine.database, token)
+        path = f"/links/{self.matter.task_id if found is None else found.id}"
+        browser.set_cookie("signoff_link", token, domain="localhost", path=path, secure=True)
+        data = {"csrf": csrf_token(self.who.session or _FORM_TOKEN), **fields} if method == "POST" else None
+        return browser.open(path + what, method=method, base_url="https://localhost", data=data)  # type: ignore[no-any-return]
 
     def _browser(self, session: str) -> Any:
         browser = self.cast.app.test_client()
@@ -276,6 +293,13 @@ PAGES: dict[str, tuple[Sender, Reader]] = {
     "POST /inbox/{human_task_id}/release": (_form("/inbox/<TASK>/release"), plain),
     "POST /inbox/{human_task_id}/assign": (_form("/inbox/<TASK>/assign", assignee=DEPUTY), plain),
     "POST /inbox/{human_task_id}/comment": (_form("/inbox/<TASK>/comment", text="hm"), plain),
+    "GET /l/{token}": (lambda call: call.page(f"/l/{call.task_link()}"), plain),
+    "GET /links/{link_id}": (lambda call: call.by_link("GET"), plain),
+    "POST /links/{link_id}/open": (lambda call: call.by_link("POST", "/open"), plain),
+    "POST /links/{link_id}/decide": (
+        lambda call: call.by_link("POST", "/decide", decision="approve", payload_sha256=call.matter.payload_sha256),
+        plain,
+    ),
     "POST /inbox/bulk": (_form("/inbox/bulk", action="approve", item="<TASK>:<SHA>"), prepared),
     "POST /inbox/bulk/commit": (_form("/inbox/bulk/commit", action="approve", item="<TASK>:<SHA>"), done),
     "GET /runs": (_page("/runs?label=matter:<NUMBER>"), listed),

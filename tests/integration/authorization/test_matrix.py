@@ -54,6 +54,8 @@ ABOUT_SOME = {
     "GET /api/v1/human-tasks",
     "POST /api/v1/bulk-decisions",
     "GET /inbox",
+    "GET /links/{link_id}",
+    "POST /links/{link_id}/decide",
     "POST /inbox/bulk",
     "POST /inbox/bulk/commit",
     "GET /runs",

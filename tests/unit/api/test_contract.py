@@ -30,6 +30,7 @@ PUBLIC_PAGES = {
     ("GET", "/sign-in/oidc/callback"),
     ("GET", "/sign-in/{token}"),
     ("POST", "/sign-in/{token}"),
+    ("GET", "/l/{token}"),
     ("GET", "/assets/{name}"),
     ("GET", "/assets/vendor/{name}"),
 }
