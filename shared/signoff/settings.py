@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import ConfigurationError
+from signoff.notifications.services import DEFAULT_SERVICES
 from signoff.webhooks.targets import Policy
 
 
@@ -180,6 +181,28 @@ class Settings(BaseSettings):
     failpoints: Path | None = Field(
         default=None, description="folder of armed failpoints, where `SIGNOFF_ENVIRONMENT` is `test`; else refused"
     )
+
+    notify_services: Names = Field(
+        default=DEFAULT_SERVICES, description="schemes of Apprise that a channel's URL may have"
+    )
+    notify_hosts: Names = Field(
+        default=(),
+        description="servers that people may name in channels of their own; an administrator's may name any",
+    )
+    notify_templates: Path | None = Field(
+        default=None, description="folder with templates of messages that replace those of the same name"
+    )
+    notify_burst: int = Field(
+        default=10, ge=1, le=1000, description="messages a channel gets one by one before they become a digest"
+    )
+    notify_digest_seconds: float = Field(
+        default=300.0, ge=1, le=86400, description="how far back these are counted, and the time between two digests"
+    )
+    notify_timeout_seconds: float = Field(default=20.0, gt=0, le=120, description="time for one message")
+    notify_give_up_hours: float = Field(
+        default=72.0, gt=0, le=720, description="how long a notification is tried before it is dead"
+    )
+    notify_keep_days: float = Field(default=30.0, ge=1, le=3650, description="how long notifications are kept")
 
     log_json: bool = Field(default=False, description="one JSON object a line, for machines")
     log_level: Level = Field(default="INFO", description="from this on is logged")

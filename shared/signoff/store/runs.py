@@ -14,6 +14,7 @@ from uuid import UUID
 
 from signoff.canonical import Json
 from signoff.model import GENESIS_HASH, Decision, Event, HumanTask, RunState, RunStatus, event_hash
+from signoff.notifications.catalogue import NOTIFIED_NAMES
 from signoff.store.database import Cursor
 from signoff.store.rows import (
     DECISION_COLUMNS,
@@ -33,6 +34,7 @@ from signoff.store.rows import (
 )
 from signoff.webhooks.catalogue import TOLD_NAMES
 
+_TOLD_NAMES = TOLD_NAMES | NOTIFIED_NAMES
 _RUN_COUNT = len(RUN_COLUMNS.split(","))
 
 
@@ -118,8 +120,16 @@ _SET_HEAD = """
     WHERE id = %(id)s
 """
 
-# One more part of the same statement, only where the batch has an event that endpoints may ask for. Without endpoints
-# it is the scan of an empty table; and what is told commits with what it tells of, or not at all.
+# More parts of the same statement, only where the batch has an event that somebody may ask for. Without endpoints and
+# channels they are scans of empty tables; and what is told commits with what it tells of, or not at all.
+_NOTIFY = """
+INSERT INTO notification_events (run_id, seq, type, due_at)
+SELECT %(id)s, e.seq, e.type, %(now)s FROM unnest(%(seqs)s::int[], %(types)s::text[]) AS e (seq, type)
+"""
+_IS_ASKED_FOR = """
+EXISTS (SELECT 1 FROM notification_channels c WHERE c.disabled_at IS NULL AND e.type = ANY (c.events))
+"""
+
 _TELL = """
 INSERT INTO webhook_deliveries (id, endpoint_id, run_id, seq, type, state, attempts, created_at, since, due_at)
 SELECT gen_random_uuid(), w.id, %(id)s, e.seq, e.type, 'pending', 0, %(now)s, %(now)s, %(now)s
@@ -127,9 +137,15 @@ FROM webhook_endpoints w
     JOIN unnest(%(seqs)s::int[], %(types)s::text[]) AS e (seq, type) ON e.type = ANY (w.events)
 """
 
+_TOLD = f"told AS ({_TELL} WHERE w.disabled_at IS NULL), notified AS ({_NOTIFY} WHERE {_IS_ASKED_FOR})"
+_TOLD_IF_HELD = (
+    f"told AS ({_TELL} CROSS JOIN head WHERE w.disabled_at IS NULL),"
+    f" notified AS ({_NOTIFY} CROSS JOIN head WHERE {_IS_ASKED_FOR})"
+)
+
 _UPDATE = f"WITH head AS ({_SET_HEAD}) {_INSERT_EVENTS}"
 
-_UPDATE_AND_TELL = f"WITH head AS ({_SET_HEAD}), told AS ({_TELL} WHERE w.disabled_at IS NULL) {_INSERT_EVENTS}"
+_UPDATE_AND_TELL = f"WITH head AS ({_SET_HEAD}), {_TOLD} {_INSERT_EVENTS}"
 
 _INSERT = f"""
 WITH head AS (
@@ -144,9 +160,7 @@ WITH head AS (
 {_INSERT_EVENTS}
 """  # noqa: S608
 
-_INSERT_AND_TELL = _INSERT.replace(
-    f"\n{_INSERT_EVENTS}", f", told AS ({_TELL} WHERE w.disabled_at IS NULL)\n{_INSERT_EVENTS}"
-)
+_INSERT_AND_TELL = _INSERT.replace(f"\n{_INSERT_EVENTS}", f", {_TOLD}\n{_INSERT_EVENTS}")
 
 
 def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequence[Event], lease: Lease) -> None:
@@ -158,7 +172,7 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
     if parameters["hashes"]:
         parameters["hash"] = parameters["hashes"][-1]
-    tells = not TOLD_NAMES.isdisjoint(parameters["types"])
+    tells = not _TOLD_NAMES.isdisjoint(parameters["types"])
     if before is None:
         cursor.execute(_INSERT_AND_TELL if tells else _INSERT, parameters)
     else:
@@ -181,7 +195,7 @@ def save_held(
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, before.hash)
     parameters["hash"] = parameters["hashes"][-1]
     parameters |= {"held_epoch": before.epoch, "held_seq": before.state.seq}
-    tells = not TOLD_NAMES.isdisjoint(parameters["types"])
+    tells = not _TOLD_NAMES.isdisjoint(parameters["types"])
     statement = _ADVANCE_AND_TELL if tells else _ADVANCE
     for task in state.human_tasks.values():
         statement = _ADVANCE_OPEN_AND_TELL
@@ -258,9 +272,7 @@ SELECT clock_timestamp() FROM head
 _columns, _, _values = _INSERT_HUMAN_TASK.partition("VALUES (")
 _OPENED = f"{_columns} SELECT {_values.strip().removesuffix(')')} FROM head".replace("%(", "%(task_")  # noqa: S608
 
-_ADVANCE_AND_TELL = _ADVANCE.replace(
-    "\nSELECT clock", f", told AS ({_TELL} CROSS JOIN head WHERE w.disabled_at IS NULL)\nSELECT clock"
-)
+_ADVANCE_AND_TELL = _ADVANCE.replace("\nSELECT clock", f", {_TOLD_IF_HELD}\nSELECT clock")
 
 _ADVANCE_OPEN_AND_TELL = _ADVANCE_AND_TELL.replace("\nSELECT clock", f", opened AS ({_OPENED})\nSELECT clock")
 
