@@ -77,6 +77,12 @@ KINDS = _kinds(
         "The gate asked other people or groups. `candidates` of the human task names them.",
     ),
     (
+        "scope",
+        403,
+        "The API key is not for this",
+        "Its principal may do this, but the key was made for less: `detail` says which scope, or which workflows.",
+    ),
+    (
         "not_found",
         404,
         "There is no such thing",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Response
 
 from signoff import strict_json
-from signoff.authorization import Action, authorize
+from signoff.authorization import Action, WorkflowFacts, authorize, authorize_list
 from signoff.errors import FieldError, InvalidInput
 from signoff.store.queries_workflows import get_version, list_workflows
 from signoff_api import answer_models, request_models
@@ -30,22 +30,22 @@ _VERSION = Answer(description="The version with its graph.", model=answer_models
 )
 def read_workflows(context: Context, query: request_models.PageQuery) -> Response:
     """List workflows, each with its newest version."""
-    authorize(context.principal, Action.READ_WORKFLOWS)
-    page = list_workflows(context.engine.database, limit=query.limit, cursor=query.cursor)
+    shown = authorize_list(context.principal, Action.READ_WORKFLOWS)
+    page = list_workflows(context.engine.database, shown, limit=query.limit, cursor=query.cursor)
     return answer(page.to_json())
 
 
 @routes.route("GET", "/workflows/{name}", answers={200: _VERSION}, problems=(403, 404))
 def read_workflow(context: Context, name: str) -> Response:
     """Read the newest version of a workflow."""
-    authorize(context.principal, Action.READ_WORKFLOWS)
+    authorize(context.principal, Action.READ_WORKFLOWS, WorkflowFacts(workflow=name))
     return answer(get_version(context.engine.database, name).to_json())
 
 
 @routes.route("GET", "/workflows/{name}/versions/{number}", answers={200: _VERSION}, problems=(403, 404))
 def read_workflow_version(context: Context, name: str, number: int) -> Response:
     """Read one version of a workflow."""
-    authorize(context.principal, Action.READ_WORKFLOWS)
+    authorize(context.principal, Action.READ_WORKFLOWS, WorkflowFacts(workflow=name))
     return answer(get_version(context.engine.database, name, number).to_json())
 
 
@@ -65,7 +65,7 @@ def register_workflow(context: Context, name: str, document: Document) -> Respon
     The same content is the same version. A definition with faults is refused whole, with every fault listed.
     Steps are references that workers load; this server never imports them.
     """
-    authorize(context.principal, Action.REGISTER_WORKFLOW)
+    authorize(context.principal, Action.REGISTER_WORKFLOW, WorkflowFacts(workflow=name))
     compiled = _compile(name, document)
     registered = context.engine.register(compiled.graph, by=context.principal.actor)
     found = get_version(context.engine.database, registered.workflow, registered.number).to_json()

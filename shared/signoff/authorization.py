@@ -22,6 +22,7 @@ class Action(StrEnum):
     READ_WORKFLOWS = "workflow.read"
     REGISTER_WORKFLOW = "workflow.register"
     START_RUN = "run.start"
+    START_OLD_VERSION = "run.start_old_version"
     LIST_RUNS = "run.list"
     READ_RUN = "run.read"
     CANCEL_RUN = "run.cancel"
@@ -29,18 +30,28 @@ class Action(StrEnum):
     LIST_HUMAN_TASKS = "human_task.list"
     READ_HUMAN_TASK = "human_task.read"
     CLAIM = "human_task.claim"
+    RELEASE = "human_task.release"
     ASSIGN = "human_task.assign"
     COMMENT = "human_task.comment"
     DECIDE = "human_task.decide"
     READ_AUDIT = "audit.read"
     READ_INSIGHTS = "insights.read"
     MANAGE_WEBHOOKS = "webhook.manage"
+    MANAGE_AUTHORITY = "authority.manage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFacts:
+    """What authorization has to know of a workflow, whether there is one of this name or not."""
+
+    workflow: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """What authorization has to know of a run: who started it and who was asked in it."""
 
+    workflow: str
     requester_id: str
     candidates: Candidates = field(default_factory=Candidates)
 
@@ -49,18 +60,24 @@ class RunFacts:
 class HumanTaskFacts:
     """What authorization has to know of a human task."""
 
+    workflow: str
     requester_id: str
     candidates: Candidates
     assignee: str | None
     four_eyes: bool
 
 
-Facts: TypeAlias = RunFacts | HumanTaskFacts | None
+Facts: TypeAlias = WorkflowFacts | RunFacts | HumanTaskFacts | None
+"""What an action is about; None for all there is, which no role for one workflow and no key for some is enough for."""
+
+Reach: TypeAlias = frozenset[str] | None
+"""The workflows a list is to show; None for all of them."""
 
 _BY_ROLE: Mapping[Action, frozenset[str]] = {
     Action.READ_WORKFLOWS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
     Action.REGISTER_WORKFLOW: frozenset({"admin", "author"}),
     Action.START_RUN: frozenset({"admin", "operator", "requester"}),
+    Action.START_OLD_VERSION: frozenset({"admin", "operator", "author"}),
     Action.LIST_RUNS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
     Action.READ_RUN: frozenset({"admin", "operator", "auditor"}),
     Action.CANCEL_RUN: frozenset({"admin", "operator"}),
@@ -68,53 +85,131 @@ _BY_ROLE: Mapping[Action, frozenset[str]] = {
     Action.LIST_HUMAN_TASKS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
     Action.READ_HUMAN_TASK: frozenset({"admin", "operator", "auditor"}),
     Action.CLAIM: frozenset(),
+    Action.RELEASE: frozenset({"admin", "operator", "auditor"}),
     Action.ASSIGN: frozenset({"admin", "operator"}),
     Action.COMMENT: frozenset({"admin", "operator", "auditor"}),
     Action.DECIDE: frozenset(),
     Action.READ_AUDIT: frozenset({"admin", "operator", "auditor"}),
     Action.READ_INSIGHTS: frozenset({"admin", "operator", "auditor", "author"}),
     Action.MANAGE_WEBHOOKS: frozenset({"admin"}),
+    Action.MANAGE_AUTHORITY: frozenset({"admin"}),
 }
 
 
-def sees_everything(principal: Principal) -> bool:
-    """Whether lists show this principal every run and human task, not only those it has a part in."""
-    return not principal.roles.isdisjoint(_BY_ROLE[Action.READ_RUN])
+_FOR_ALL = (Action.MANAGE_WEBHOOKS, Action.MANAGE_AUTHORITY)
+"""What is about no workflow in particular: a role for one is not enough."""
+
+SCOPES: Mapping[Action, str] = {
+    Action.READ_WORKFLOWS: "workflows:read",
+    Action.REGISTER_WORKFLOW: "workflows:register",
+    Action.START_RUN: "runs:start",
+    Action.START_OLD_VERSION: "runs:start",
+    Action.LIST_RUNS: "runs:read",
+    Action.READ_RUN: "runs:read",
+    Action.CANCEL_RUN: "runs:cancel",
+    Action.RETRY_RUN: "runs:retry",
+    Action.LIST_HUMAN_TASKS: "tasks:read",
+    Action.READ_HUMAN_TASK: "tasks:read",
+    Action.CLAIM: "tasks:claim",
+    Action.RELEASE: "tasks:claim",
+    Action.ASSIGN: "tasks:assign",
+    Action.COMMENT: "tasks:comment",
+    Action.DECIDE: "tasks:decide",
+    Action.READ_AUDIT: "audit:read",
+    Action.READ_INSIGHTS: "insights:read",
+    Action.MANAGE_WEBHOOKS: "webhooks:manage",
+    Action.MANAGE_AUTHORITY: "authority:manage",
+}
+"""The scope that a narrowed API key needs for each action."""
+
+SCOPE_NAMES = tuple(sorted(set(SCOPES.values())))
+
+
+def reach(principal: Principal, action: Action) -> Reach:
+    """The workflows in which the principal's roles let it do this, and its key reaches; None for all of them."""
+    allowed = _BY_ROLE[action]
+    if not principal.roles.isdisjoint(allowed):
+        return principal.workflows
+    granted = frozenset(grant.workflow for grant in principal.grants if grant.role in allowed)
+    return granted if principal.workflows is None else granted & principal.workflows
+
+
+def oversees(principal: Principal, workflow: str | None = None) -> bool:
+    """Whether lists show this principal what it has no part in: of this workflow, or of any."""
+    found = reach(principal, Action.READ_RUN)
+    return found is None or (bool(found) if workflow is None else workflow in found)
 
 
 def authorize(principal: Principal, action: Action, facts: Facts = None) -> None:
     """Return when `principal` may do `action` on the object that `facts` describe.
 
     Raises NotFound where the principal may not know of the object, Forbidden (code `not_human`, `four_eyes`,
-    `not_candidate` or `forbidden`) where it may know but not act.
+    `not_candidate`, `scope` or `forbidden`) where it may know but not act.
     """
+    _allow(principal, action, facts)
+    # Last, so that a narrowed key learns of nothing that its principal may not know of.
+    _expect_scope(principal, action)
+
+
+def authorize_list(principal: Principal, action: Action) -> Reach:
+    """Return the workflows that a list may show to this principal by its roles. Raises Forbidden where it is none."""
+    found = reach(principal, action)
+    if found is not None and not found:
+        raise _lacks_role(principal, action)
+    _expect_scope(principal, action)
+    return found
+
+
+def may_list(principal: Principal, action: Action) -> bool:
+    """Whether `authorize_list` would return: for a page that leads on to what its reader may see."""
+    try:
+        authorize_list(principal, action)
+    except Forbidden:
+        return False
+    return True
+
+
+def may_release_for_others(principal: Principal, facts: HumanTaskFacts) -> bool:
+    """Whether it may give back what somebody else holds."""
+    return _has_role(principal, Action.ASSIGN, facts)
+
+
+def _allow(principal: Principal, action: Action, facts: Facts) -> None:
     match action:
         case Action.DECIDE | Action.CLAIM:
             assert isinstance(facts, HumanTaskFacts)
             _authorize_decider(principal, facts)
-        case Action.READ_RUN | Action.READ_HUMAN_TASK | Action.COMMENT:
-            if not (_has_role(principal, action) or _takes_part(principal, facts)):
+        case Action.READ_RUN | Action.READ_HUMAN_TASK | Action.COMMENT | Action.RELEASE:
+            if not (_has_role(principal, action, facts) or _takes_part(principal, facts)):
                 raise NotFound("there is no such object, or none that you may see")
         case Action.CANCEL_RUN | Action.RETRY_RUN:
             _authorize_own(principal, action, facts)
         case Action.ASSIGN:
             assert isinstance(facts, HumanTaskFacts)
-            if not (_has_role(principal, action) or _may_hand_on(principal, facts)):
-                authorize(principal, Action.READ_HUMAN_TASK, facts)
+            if not (_has_role(principal, action, facts) or _may_hand_on(principal, facts)):
+                _allow(principal, Action.READ_HUMAN_TASK, facts)
                 raise Forbidden("only a candidate, an operator or an admin may assign this human task")
+        case Action.START_OLD_VERSION:
+            if not _has_role(principal, action, facts):
+                # An older version may lack the very gate that was added since.
+                raise Forbidden(
+                    f"{principal.name} may start the newest version only",
+                    code="old_version",
+                    fix="leave version out; an admin, operator or author may name an older one",
+                )
+        case Action.LIST_RUNS | Action.LIST_HUMAN_TASKS:
+            authorize_list(principal, action)
         case (
             Action.READ_WORKFLOWS
             | Action.REGISTER_WORKFLOW
             | Action.START_RUN
-            | Action.LIST_RUNS
-            | Action.LIST_HUMAN_TASKS
             | Action.READ_AUDIT
             | Action.READ_INSIGHTS
             | Action.MANAGE_WEBHOOKS
+            | Action.MANAGE_AUTHORITY
         ):
-            if not _has_role(principal, action):
-                needed = ", ".join(sorted(_BY_ROLE[action]))
-                raise Forbidden(f"{principal.name} may not do {action}", fix=f"it takes one of these roles: {needed}")
+            if not _has_role(principal, action, facts):
+                raise _lacks_role(principal, action)
 
 
 def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> bool:
@@ -126,12 +221,43 @@ def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> boo
     return True
 
 
-def _has_role(principal: Principal, action: Action) -> bool:
-    return not principal.roles.isdisjoint(_BY_ROLE[action])
+def _has_role(principal: Principal, action: Action, facts: Facts) -> bool:
+    found = reach(principal, action)
+    return found is None or (facts is not None and facts.workflow in found)
+
+
+def _lacks_role(principal: Principal, action: Action) -> Forbidden:
+    allowed = _BY_ROLE[action]
+    held = principal.roles | {grant.role for grant in principal.grants}
+    if principal.workflows is not None and not held.isdisjoint(allowed):
+        return Forbidden(
+            f"this API key is for {', '.join(sorted(principal.workflows))} alone",
+            code="scope",
+            fix="use a key for this workflow, or for all of them",
+        )
+    where = "" if action in _FOR_ALL else ", which may be for one workflow"
+    return Forbidden(
+        f"{principal.name} may not do {action} here",
+        fix=f"it takes one of these roles{where}: {', '.join(sorted(allowed))}",
+    )
+
+
+def _expect_scope(principal: Principal, action: Action) -> None:
+    if principal.scopes is not None and SCOPES[action] not in principal.scopes:
+        raise Forbidden(
+            f"this API key has no scope {SCOPES[action]}",
+            code="scope",
+            fix=f"use a key with it: signoff key create {principal.name} --scope {SCOPES[action]}",
+        )
+
+
+def _is_reached(principal: Principal, facts: WorkflowFacts | RunFacts | HumanTaskFacts) -> bool:
+    """Whether the key that was shown is for this workflow, as far as it is for some alone."""
+    return principal.workflows is None or facts.workflow in principal.workflows
 
 
 def _takes_part(principal: Principal, facts: Facts) -> bool:
-    if facts is None:
+    if facts is None or isinstance(facts, WorkflowFacts) or not _is_reached(principal, facts):
         return False
     if facts.requester_id == str(principal.id):
         return True
@@ -141,13 +267,14 @@ def _takes_part(principal: Principal, facts: Facts) -> bool:
 
 
 def _may_hand_on(principal: Principal, facts: HumanTaskFacts) -> bool:
-    return principal.kind == "user" and facts.candidates.admit(principal.name, principal.groups)
+    asked = principal.kind == "user" and facts.candidates.admit(principal.name, principal.groups)
+    return asked and _is_reached(principal, facts)
 
 
 def _authorize_own(principal: Principal, action: Action, facts: Facts) -> None:
-    authorize(principal, Action.READ_RUN, facts)
+    _allow(principal, Action.READ_RUN, facts)
     assert isinstance(facts, RunFacts)
-    if not (_has_role(principal, action) or facts.requester_id == str(principal.id)):
+    if not (_has_role(principal, action, facts) or facts.requester_id == str(principal.id)):
         raise Forbidden("only who started the run, an operator or an admin may do this")
 
 
@@ -161,3 +288,5 @@ def _authorize_decider(principal: Principal, facts: HumanTaskFacts) -> None:
         raise Forbidden("who started the run may not decide its gates", code="four_eyes")
     if not facts.candidates.admit(principal.name, principal.groups):
         raise Forbidden(f"{principal.name} is not a candidate of this human task", code="not_candidate")
+    if not _is_reached(principal, facts):
+        raise Forbidden("this API key is for other workflows", code="scope", fix="use a key for this workflow")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from signoff.authorization import Action, HumanTaskFacts, RunFacts, authorize, sees_everything
+from signoff.authorization import Action, HumanTaskFacts, RunFacts, authorize, oversees
 from signoff.errors import Forbidden, NotFound
 from signoff.identity import ROLES, Principal
 from signoff.model import Candidates, PrincipalKind
@@ -20,12 +20,16 @@ def person(*roles: str, groups: tuple[str, ...] = (), name: str = "me", kind: Pr
 
 
 def run(*, mine: bool = False, asked: Candidates = ASKED) -> RunFacts:
-    return RunFacts(requester_id=str(ME) if mine else "other", candidates=asked)
+    return RunFacts(workflow="refund", requester_id=str(ME) if mine else "other", candidates=asked)
 
 
 def task(*, mine: bool = False, four_eyes: bool = True, assignee: str | None = None) -> HumanTaskFacts:
     return HumanTaskFacts(
-        requester_id=str(ME) if mine else "other", candidates=ASKED, assignee=assignee, four_eyes=four_eyes
+        workflow="refund",
+        requester_id=str(ME) if mine else "other",
+        candidates=ASKED,
+        assignee=assignee,
+        four_eyes=four_eyes,
     )
 
 
@@ -139,4 +143,4 @@ def test_candidates_and_operators_hand_a_human_task_on() -> None:
 
 
 def test_lists_are_whole_for_those_who_may_read_each() -> None:
-    assert {role for role in ROLES if sees_everything(person(role))} == {"admin", "operator", "auditor"}
+    assert {role for role in ROLES if oversees(person(role))} == {"admin", "operator", "auditor"}

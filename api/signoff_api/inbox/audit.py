@@ -13,7 +13,7 @@ from uuid import UUID
 
 from flask import Response, request
 
-from signoff.authorization import Action, authorize
+from signoff.authorization import Action, Reach, authorize_list
 from signoff.canonical import sha256_hex
 from signoff.engine import Engine
 from signoff.engine.verification import Fault, Verification
@@ -34,7 +34,7 @@ from signoff.store.queries_human_task_views import HumanTaskRow, HumanTaskView
 from signoff.store.queries_human_tasks import get_human_task, human_tasks_of_run
 from signoff.store.queries_runs import EventView, RunView, get_run, list_events
 from signoff_api.answers import MEDIA_TYPE
-from signoff_api.audit import evidence_pack
+from signoff_api.audit import evidence_pack, may_audit
 from signoff_api.inbox import arguments
 from signoff_api.inbox.pages import Pages, Visit, render
 from signoff_api.inbox.runs import cut_json
@@ -94,13 +94,13 @@ class Checked:
 @pages.route("GET", "/audit", key="audit")
 def show_audit(visit: Visit) -> Response:
     """The decisions, newest first."""
-    authorize(visit.principal, Action.READ_AUDIT)
+    shown = authorize_list(visit.principal, Action.READ_AUDIT)
     found: Page[DecisionEntry] = Page(items=(), next_cursor=None)
     problem: InvalidInput | None = None
     withheld = Withheld()
     try:
         chosen = _filter()
-        found = list_decisions(visit.engine.database, chosen, limit=DECISIONS_SHOWN, cursor=arguments.cursor())
+        found = list_decisions(visit.engine.database, shown, chosen, limit=DECISIONS_SHOWN, cursor=arguments.cursor())
         withheld = _withheld(visit, found.items)
         found = replace(
             found, items=tuple(_told(item, withheld) for item in found.items if _may_find(item, chosen, withheld))
@@ -126,9 +126,9 @@ def show_audit(visit: Visit) -> Response:
 @pages.route("GET", "/audit/check", key="audit")
 def show_check(visit: Visit) -> Response:
     """Verify the newest runs of a period, as many as a few seconds allow."""
-    authorize(visit.principal, Action.READ_AUDIT)
+    shown = authorize_list(visit.principal, Action.READ_AUDIT)
     since, until = arguments.day("since"), arguments.day("until", plus=1)
-    checked = check(visit.engine, since=since, until=until, before=arguments.run_id("before"))
+    checked = check(visit.engine, shown, since=since, until=until, before=arguments.run_id("before"))
     kept = [(name, request.args[name]) for name in ("since", "until") if request.args.get(name)]
     rest = f"/audit/check?{urlencode([*kept, ('before', str(checked.rest))])}" if checked.rest else None
     return render(
@@ -145,7 +145,7 @@ def show_check(visit: Visit) -> Response:
 @pages.route("GET", "/audit/{run_id}", key="audit")
 def show_audit_of_run(visit: Visit, run_id: UUID) -> Response:
     """The log of a run with its hashes, and whether they hold."""
-    authorize(visit.principal, Action.READ_AUDIT)
+    may_audit(visit.engine, run_id, visit.principal)
     after = arguments.number("after")
     known = _read(visit, run_id, after)
     # Once it is asked for it is done however long it takes; a page that only shows must not.
@@ -166,7 +166,7 @@ def show_audit_of_run(visit: Visit, run_id: UUID) -> Response:
 @pages.route("GET", "/audit/{run_id}/export", key="audit")
 def export_audit_of_run(visit: Visit, run_id: UUID) -> Response:
     """The evidence pack, as a file: byte for byte what the API answers."""
-    authorize(visit.principal, Action.READ_AUDIT)
+    may_audit(visit.engine, run_id, visit.principal)
     response = Response(evidence_pack(visit.engine, run_id, visit.principal), content_type=MEDIA_TYPE)
     response.headers["Content-Disposition"] = f'attachment; filename="signoff-audit-{run_id}.json"'
     return response
@@ -175,17 +175,19 @@ def export_audit_of_run(visit: Visit, run_id: UUID) -> Response:
 @pages.route("GET", "/audit/verify_audit.py", key="audit")
 def read_verifier(visit: Visit) -> Response:
     """The program that verifies an evidence pack anywhere."""
-    authorize(visit.principal, Action.READ_AUDIT)
+    authorize_list(visit.principal, Action.READ_AUDIT)
     response = Response(VERIFIER.read_bytes(), content_type="text/x-python; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="verify_audit.py"'
     return response
 
 
-def check(engine: Engine, *, since: datetime | None, until: datetime | None, before: UUID | None) -> Checked:
+def check(
+    engine: Engine, shown: Reach, *, since: datetime | None, until: datetime | None, before: UUID | None
+) -> Checked:
     """Verify runs started in a period, newest first, behind the run `before`, until the time or the runs end."""
     began = time.monotonic()
     with engine.database.autocommit() as cursor:
-        found = newest_runs(cursor, since=since, until=until, before=before, limit=CHECKED_AT_ONCE + 1)
+        found = newest_runs(cursor, shown, since=since, until=until, before=before, limit=CHECKED_AT_ONCE + 1)
     seen: list[Checkable] = []
     done: list[Verification] = []
     too_long: list[Checkable] = []

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from markupsafe import Markup
 
-from signoff.authorization import Action, is_allowed
+from signoff.authorization import Action, may_list
 from signoff.errors import NotFound
 from signoff_api.context import wiring
 from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, oidc, review, runs, sign_in, task_links
@@ -104,9 +104,9 @@ def here() -> str:
 def places(visit: Visit) -> list[tuple[str, str, str]]:
     """The entries of the navigation that this person may use: key, path, name."""
     found = [("inbox", "/inbox", "Inbox"), ("runs", "/runs", "Runs")]
-    if is_allowed(visit.principal, Action.READ_AUDIT):
+    if may_list(visit.principal, Action.READ_AUDIT):
         found.append(("audit", "/audit", "Audit"))
-    if is_allowed(visit.principal, Action.READ_INSIGHTS):
+    if may_list(visit.principal, Action.READ_INSIGHTS):
         found.append(("insights", "/insights", "Insights"))
     return found
 

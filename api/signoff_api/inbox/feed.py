@@ -258,5 +258,8 @@ def decode_cursor(text: str, viewer: Principal) -> datetime | None:
 
 
 def _rights(viewer: Principal) -> str:
-    said = orjson.dumps([str(viewer.id), viewer.name, viewer.kind, sorted(viewer.groups), sorted(viewer.roles)])
+    grants = sorted((grant.role, grant.workflow) for grant in viewer.grants)
+    key = [None if some is None else sorted(some) for some in (viewer.scopes, viewer.workflows)]
+    held = [sorted(viewer.groups), sorted(viewer.roles), grants, key]
+    said = orjson.dumps([str(viewer.id), viewer.name, viewer.kind, *held])
     return hashlib.sha256(said).hexdigest()[:16]

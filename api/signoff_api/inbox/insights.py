@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from signoff.authorization import Action, authorize
+from signoff.authorization import Action, Reach, authorize_list
+from signoff.errors import NotFound
 from signoff.insights.intervals import Spread
 from signoff.insights.whatif import MIN_LABELS, WhatIf
 from signoff.store.queries_insights import Bounds, GateName, Period, list_gates
@@ -29,9 +30,9 @@ _MAX_THRESHOLD = 40
 @pages.route("GET", "/insights", key="insights")
 def show_insights(visit: Visit) -> Response:
     """One gate in one period."""
-    authorize(visit.principal, Action.READ_INSIGHTS)
-    gates = list_gates(visit.engine.database, visit.engine.core.versions)
-    asked = _question(gates)
+    shown = authorize_list(visit.principal, Action.READ_INSIGHTS)
+    gates = list_gates(visit.engine.database, visit.engine.core.versions, shown)
+    asked = _question(gates, shown)
     values: dict[str, Any] = {"gates": gates, "asked": asked, "periods": PERIODS, **_typed()}
     if asked is None:
         return render("insights.html", visit, title="Insights", report=None, **values)
@@ -58,11 +59,11 @@ def show_insights(visit: Visit) -> Response:
 @pages.route("GET", "/insights.csv", key="insights")
 def download_insights(visit: Visit) -> Response:
     """One table of the page as CSV."""
-    authorize(visit.principal, Action.READ_INSIGHTS)
+    shown = authorize_list(visit.principal, Action.READ_INSIGHTS)
     part = arguments.choice("part", tuple(PARTS))
     if part is None:
         raise arguments.refused("part", "it is missing", f"one of {', '.join(PARTS)}")
-    asked = _question(list_gates(visit.engine.database, visit.engine.core.versions))
+    asked = _question(list_gates(visit.engine.database, visit.engine.core.versions, shown), shown)
     if asked is None:
         raise arguments.refused("gate", "there is no gate yet", "deploy a workflow with a gate first")
     report = report_on(visit.engine, asked)
@@ -77,8 +78,11 @@ def download_insights(visit: Visit) -> Response:
     )
 
 
-def _question(gates: tuple[GateName, ...]) -> Question | None:
-    """What the address asks; the first gate without one, None where there are no gates. Raises InvalidInput."""
+def _question(gates: tuple[GateName, ...], shown: Reach) -> Question | None:
+    """What the address asks; the first gate without one, None where there are no gates. Raises InvalidInput.
+
+    A gate of a workflow that the visitor may not see is as one that is not there.
+    """
     period = _period()
     named = arguments.text("gate", longest=_MAX_GATE)
     if named is None:
@@ -89,6 +93,8 @@ def _question(gates: tuple[GateName, ...]) -> Question | None:
         workflow, slash, gate = named.partition("/")
         if not slash:
             raise arguments.refused("gate", "this names no gate", "write workflow/gate, such as refund/approve")
+    if shown is not None and workflow not in shown:
+        raise NotFound("there is no such gate, or none that you may see")
     typed = arguments.text("threshold", longest=_MAX_THRESHOLD) or ""
     return Question(workflow=workflow, gate=gate, period=period, threshold=typed)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from signoff.authorization import Action, authorize, sees_everything
+from signoff.authorization import Action, authorize, oversees
 from signoff.errors import FieldError, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.ids import parse_id
@@ -49,7 +49,7 @@ class ListQuery:
 
     def filter(self, viewer: Principal, now: datetime) -> HumanTaskFilter:
         """The same as the store asks for it."""
-        everything = sees_everything(viewer)
+        everything = oversees(viewer)
         found = HumanTaskFilter(
             q=self.q or None, workflow=self.workflow or None, gate=self.gate or None, sort=self.sort
         )
@@ -199,7 +199,7 @@ def _tabs(visit: Visit, query: ListQuery, now: datetime, *, known: str | None = 
     """The lists with how much is in each; `known` is what to say of this one, where the list itself has told it."""
     found = []
     for view, name in VIEWS.items():
-        if view == "all" and not sees_everything(visit.principal):
+        if view == "all" and not oversees(visit.principal):
             continue
         count = known if view == query.view else None
         if count is None and view != "done":

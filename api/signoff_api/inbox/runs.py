@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from flask import Response, request
 
-from signoff.authorization import Action, RunFacts, authorize, is_allowed
+from signoff.authorization import Action, RunFacts, authorize, is_allowed, may_list, reach
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
 from signoff.engine.runs import MAX_REASON
@@ -175,9 +175,10 @@ def _search(visit: Visit) -> Page[RunView]:
 
 def _workflows(visit: Visit) -> list[str]:
     """The names to choose from, for those who may know them."""
-    if not is_allowed(visit.principal, Action.READ_WORKFLOWS):
+    if not may_list(visit.principal, Action.READ_WORKFLOWS):
         return []
-    return [found.name for found in list_workflows(visit.engine.database, limit=MAX_WORKFLOWS).items]
+    shown = reach(visit.principal, Action.READ_WORKFLOWS)
+    return [found.name for found in list_workflows(visit.engine.database, shown, limit=MAX_WORKFLOWS).items]
 
 
 def _page(visit: Visit, run_id: UUID, *, refusal: _Refusal | None = None) -> Response:
@@ -203,7 +204,7 @@ def _page(visit: Visit, run_id: UUID, *, refusal: _Refusal | None = None) -> Res
         may_cancel=not RunStatus(known.run.status).finished
         and is_allowed(visit.principal, Action.CANCEL_RUN, known.facts),
         may_retry=known.run.status == RunStatus.FAILED and is_allowed(visit.principal, Action.RETRY_RUN, known.facts),
-        may_audit=is_allowed(visit.principal, Action.READ_AUDIT),
+        may_audit=is_allowed(visit.principal, Action.READ_AUDIT, known.facts),
         refusal=refusal,
         typed=request.form,
         max_reason=MAX_REASON,

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from signoff.authorization import Action, HumanTaskFacts, authorize
+from signoff.authorization import Action, HumanTaskFacts, authorize, may_release_for_others
 from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.failpoints import hit
 from signoff.identity import Principal
 from signoff.model import Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
+from signoff.store.callers import still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import find_principal
@@ -65,6 +66,7 @@ class BulkOutcome:
 def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
     with core.database.transaction() as cursor:
         with _opened(core, cursor, human_task_id) as (locked, task):
+            by = still(cursor, by)
             authorize(by, Action.CLAIM, facts_of(locked, task))
             collaboration.claim(locked.fold, task, actor=by.actor)
         hold_claim(cursor, human_task_id, minutes=core.settings.claim_minutes, taken=task.assignee is None)
@@ -73,6 +75,7 @@ def claim(core: Core, human_task_id: UUID, *, by: Principal) -> None:
 def keep_claim(core: Core, human_task_id: UUID, *, by: Principal) -> bool:
     with core.database.transaction() as cursor:
         locked, task = _lock_human_task(core, cursor, human_task_id)
+        by = still(cursor, by)
         facts = facts_of(locked, task)
         authorize(by, Action.READ_HUMAN_TASK, facts)
         # Who is no longer asked must not keep it from those who are.
@@ -85,18 +88,16 @@ def keep_claim(core: Core, human_task_id: UUID, *, by: Principal) -> bool:
 
 def release(core: Core, human_task_id: UUID, *, by: Principal) -> None:
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        by = still(cursor, by)
         facts = facts_of(locked, task)
-        authorize(by, Action.READ_HUMAN_TASK, facts)
-        collaboration.release(
-            locked.fold,
-            task,
-            actor=by.actor,
-            may_release_for_others=not by.roles.isdisjoint({"admin", "operator"}),
-        )
+        authorize(by, Action.RELEASE, facts)
+        for_others = may_release_for_others(by, facts)
+        collaboration.release(locked.fold, task, actor=by.actor, may_release_for_others=for_others)
 
 
 def assign(core: Core, human_task_id: UUID, *, assignee: str, by: Principal) -> None:
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        by = still(cursor, by)
         authorize(by, Action.ASSIGN, facts_of(locked, task))
         person = find_principal(cursor, assignee)
         collaboration.assign(locked.fold, task, assignee=person, name=assignee, actor=by.actor)
@@ -105,6 +106,7 @@ def assign(core: Core, human_task_id: UUID, *, assignee: str, by: Principal) -> 
 def comment(core: Core, human_task_id: UUID, *, text: str, by: Principal) -> Event:
     core.expressible(text, "text")
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        by = still(cursor, by)
         authorize(by, Action.COMMENT, facts_of(locked, task))
         collaboration.comment(locked.fold, task, text=text, actor=by.actor)
         return locked.fold.events[-1]
@@ -133,6 +135,7 @@ def decide(
 
 def withdraw(core: Core, human_task_id: UUID, *, by: Principal) -> None:
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
+        by = still(cursor, by)
         authorize(by, Action.DECIDE, facts_of(locked, task))
         decisions.withdraw(locked.fold, task, actor=by.actor)
 
@@ -174,6 +177,7 @@ def decide_in_bulk(
 def facts_of(locked: Locked, task: HumanTask) -> HumanTaskFacts:
     """What authorization has to know of this human task."""
     return HumanTaskFacts(
+        workflow=locked.state.workflow,
         requester_id=locked.state.requester.id,
         candidates=task.candidates,
         assignee=task.assignee,
@@ -209,6 +213,7 @@ def _decide(
 ) -> tuple[list[Message], Decided]:
     locked, task = _lock_human_task(core, cursor, human_task_id)
     run_id = locked.state.run_id
+    by = still(cursor, by)
     authorize(by, Action.DECIDE, facts_of(locked, task))
     if idempotency is not None:
         earlier = keys.begin(cursor, str(by.id), idempotency, keep_hours=core.settings.idempotency_hours)

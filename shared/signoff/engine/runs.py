@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from signoff.authorization import Action, RunFacts, authorize
+from signoff.authorization import Action, RunFacts, WorkflowFacts, authorize
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
@@ -18,10 +18,12 @@ from signoff.identity import Principal
 from signoff.model import Actor, Candidates
 from signoff.store import idempotency as keys
 from signoff.store import versions
+from signoff.store.callers import still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.leases import database_now
 from signoff.store.runs import load_events
+from signoff.store.staff import StoredStaff
 from signoff.store.versions import Registered
 from signoff.transitions import runs
 
@@ -58,7 +60,7 @@ def start(
     idempotency: IdempotencyKey | None,
     look: Look | None = None,
 ) -> Started:
-    authorize(requester, Action.START_RUN)
+    authorize(requester, Action.START_RUN, WorkflowFacts(workflow=workflow))
     _check_labels(labels)
     core.bounded(value, "input")
     with core.database.transaction() as cursor:
@@ -68,8 +70,11 @@ def start(
                 started = Started(run_id=UUID(earlier["run_id"]), replayed=True)
                 _let_look(look, cursor, started.run_id)
                 return started
-        number = version if version is not None else core.versions.latest(cursor, workflow)
+        newest = core.versions.latest(cursor, workflow)
+        number = newest if version is None else version
         graph = core.versions.graph(cursor, workflow, number)
+        if number != newest:
+            authorize(requester, Action.START_OLD_VERSION, WorkflowFacts(workflow=workflow))
         errors = validate(graph.input_schema, value)
         if errors:
             raise InvalidInput(
@@ -87,6 +92,7 @@ def start(
             labels=labels,
             now=database_now(cursor),
             new_id=core.new_id,
+            staff=StoredStaff(cursor),
         )
         hit("start.before_insert")
         messages = core.insert(cursor, fold)
@@ -105,6 +111,7 @@ def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal, look: Look |
         raise InvalidInput(errors=[FieldError(path="/reason", message=f"say why in 1 to {MAX_REASON} characters")])
     with core.database.transaction() as cursor:
         locked = found(core.lock(cursor, run_id))
+        by = still(cursor, by)
         authorize(by, Action.CANCEL_RUN, run_facts(locked))
         runs.cancel(locked.fold, reason=reason, actor=by.actor)
         core.save(cursor, locked, core.lease_after(locked))
@@ -117,6 +124,7 @@ def retry(core: Core, run_id: UUID, *, from_step: str | None, by: Principal, loo
     messages: list[Message] = []
     with core.database.transaction() as cursor:
         locked = found(core.lock(cursor, run_id))
+        by = still(cursor, by)
         authorize(by, Action.RETRY_RUN, run_facts(locked))
         history = [stored.event for stored in load_events(cursor, run_id)]
         runs.retry(locked.fold, from_step=from_step, history=history, actor=by.actor, new_id=core.new_id)
@@ -132,7 +140,8 @@ def run_facts(locked: Locked) -> RunFacts:
         # Who holds a human task sees its run, also when they are no longer asked.
         holds = Candidates(users=() if task.assignee is None else (task.assignee,))
         candidates = candidates.with_(task.candidates).with_(holds)
-    return RunFacts(requester_id=locked.row.state.requester.id, candidates=candidates)
+    state = locked.row.state
+    return RunFacts(workflow=state.workflow, requester_id=state.requester.id, candidates=candidates)
 
 
 def _let_look(look: Look | None, cursor: Cursor, run_id: UUID) -> None:

@@ -21,8 +21,9 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 
+from signoff.authorization import SCOPE_NAMES
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
-from signoff.identity import ROLES, Authentication, Principal
+from signoff.identity import ROLES, Authentication, Grant, Principal
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
 from signoff.store.schema import api_keys, principals
@@ -32,21 +33,35 @@ Kind: TypeAlias = Literal["user", "service", "agent"]
 
 KINDS: tuple[Kind, ...] = ("user", "service", "agent")
 MAX_GROUPS = 64
+MAX_KEY_WORKFLOWS = 100
+"""Workflows that one key may be narrowed to."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _KEY = re.compile(r"so_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
 
-_AUTHENTICATE = """
-SELECT p.id, p.name, p.kind, p.groups, p.roles, k.prefix
+GRANTED = (
+    "(SELECT array_agg(g.role || ' ' || g.workflow) FROM role_grants g"
+    " WHERE g.principal_id = p.id OR g.group_name = ANY(p.groups))"
+)
+"""The roles for one workflow of the principal `p`, its own and its groups'; see `signoff.store.role_grants`."""
+
+PRINCIPAL = f"p.id, p.name, p.kind, p.groups, p.roles, {GRANTED}"
+"""The columns of the principal `p` that `principal_from_row` reads."""
+
+_AUTHENTICATE = f"""
+SELECT {PRINCIPAL}, k.scopes, k.workflows, k.prefix
 FROM api_keys k JOIN principals p ON p.id = k.principal_id
 WHERE k.hash = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
   AND p.disabled_at IS NULL
-"""
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What is kept of a key; `prefix` is how it is named, the key itself is not kept."""
+    """What is kept of a key; `prefix` is how it is named, the key itself is not kept.
+
+    `scopes` and `workflows` are what it is narrowed to; None is not at all.
+    """
 
     id: UUID
     principal: str
@@ -54,6 +69,8 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    scopes: frozenset[str] | None = None
+    workflows: frozenset[str] | None = None
 
 
 def is_name(text: str) -> bool:
@@ -155,16 +172,29 @@ def people_among(cursor: Cursor, users: Iterable[str], groups: Iterable[str], *,
     return [principal_from_row(row) for row in rows]
 
 
-def create_api_key(database: Database, principal: str, *, expires_at: datetime | None = None) -> str:
-    """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput."""
+def create_api_key(
+    database: Database,
+    principal: str,
+    *,
+    expires_at: datetime | None = None,
+    scopes: Iterable[str] | None = None,
+    workflows: Iterable[str] | None = None,
+) -> str:
+    """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput.
+
+    With `scopes` (see `signoff.authorization.SCOPES`) it opens what they name and no more, with `workflows` only
+    what is of these; None is all that the principal may do.
+    """
+    narrowed = [None if some is None else sorted(set(some)) for some in (scopes, workflows)]
+    _check_narrowed(*narrowed)
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidInput(errors=[FieldError(path="/expires_at", message="has no time zone", fix="use UTC")])
     prefix, key = _new_key()
     with database.transaction() as cursor:
         cursor.execute(
-            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at)"
-            " SELECT %s, id, %s, %s, now(), %s FROM principals WHERE name = %s",
-            (new_id(), prefix, _digest(key), expires_at, principal),
+            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
+            " SELECT %s, id, %s, %s, now(), %s, %s, %s FROM principals WHERE name = %s",
+            (new_id(), prefix, _digest(key), expires_at, *narrowed, principal),
         )
         if cursor.rowcount == 0:
             raise NotFound(f"there is no principal {principal!r}")
@@ -188,6 +218,8 @@ def list_api_keys(database: Database, principal: str) -> list[ApiKey]:
                 created_at=row.created_at,
                 expires_at=row.expires_at,
                 revoked_at=row.revoked_at,
+                scopes=_some(row.scopes),
+                workflows=_some(row.workflows),
             )
             for row in connection.execute(statement)
         ]
@@ -202,14 +234,16 @@ def revoke_api_key(database: Database, key_id: UUID) -> None:
 
 
 def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> str:
-    """A new key for the same principal, made to last as long as the old one was, which ends after `overlap`.
+    """A new key for the same principal and the same ends, made to last as long as the old one was.
 
+    The old one ends after `overlap`.
     Where the old one ends sooner anyway, it still does. Raises NotFound, and Conflict for a key that opens nothing.
     """
     prefix, key = _new_key()
     with database.transaction() as cursor:
         row = cursor.execute(
-            "SELECT p.id, k.expires_at - k.created_at FROM api_keys k JOIN principals p ON p.id = k.principal_id"
+            "SELECT p.id, k.expires_at - k.created_at, k.scopes, k.workflows"
+            " FROM api_keys k JOIN principals p ON p.id = k.principal_id"
             " WHERE k.id = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
             " AND p.disabled_at IS NULL FOR UPDATE OF k",
             (key_id,),
@@ -220,11 +254,11 @@ def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> s
             raise Conflict(
                 "the key is revoked or has expired, or its principal is disabled", fix="signoff key create NAME"
             )
-        principal_id, lasts = row
+        principal_id, lasts, *narrowed = row
         cursor.execute(
-            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at)"
-            " VALUES (%s, %s, %s, %s, now(), now() + %s)",
-            (new_id(), principal_id, prefix, _digest(key), lasts),
+            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
+            " VALUES (%s, %s, %s, %s, now(), now() + %s, %s, %s)",
+            (new_id(), principal_id, prefix, _digest(key), lasts, *narrowed),
         )
         # least() leaves nulls out: a key without an end gets one.
         cursor.execute(
@@ -242,7 +276,16 @@ def authenticate(database: Database, key: str) -> Principal | None:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
     if row is None:
         return None
-    return replace(principal_from_row(row[:5]), authentication=Authentication(method="api_key", id=row[5]))
+    *owner, scopes, workflows, shown = row
+    known_by = Authentication(method="api_key", id=shown)
+    return narrowed(principal_from_row(owner), scopes, workflows, known_by)
+
+
+def narrowed(
+    principal: Principal, scopes: Iterable[str] | None, workflows: Iterable[str] | None, known_by: Authentication
+) -> Principal:
+    """The principal as what was shown lets it in."""
+    return replace(principal, scopes=_some(scopes), workflows=_some(workflows), authentication=known_by)
 
 
 def api_key_id(cursor: Cursor, key: str) -> UUID | None:
@@ -273,9 +316,37 @@ def _find(
 
 
 def principal_from_row(row: Sequence[Any]) -> Principal:
-    """A row of id, name, kind, groups and roles."""
-    made, name, kind, groups, roles = row
-    return Principal(id=made, name=name, kind=kind, groups=frozenset(groups), roles=frozenset(roles))
+    """A row of id, name, kind, groups and roles, and of grants where they were read: see `PRINCIPAL`."""
+    made, name, kind, groups, roles, *granted = row
+    pairs = (text.split(" ", 1) for text in (granted[0] if granted else None) or ())
+    return Principal(
+        id=made,
+        name=name,
+        kind=kind,
+        groups=frozenset(groups),
+        roles=frozenset(roles),
+        grants=frozenset(Grant(role=role, workflow=workflow) for role, workflow in pairs),
+    )
+
+
+def _some(listed: Iterable[str] | None) -> frozenset[str] | None:
+    # Nothing at all is what a key can't be narrowed to; were it stored, it would open nothing.
+    return None if listed is None else frozenset(listed)
+
+
+def _check_narrowed(scopes: Sequence[str] | None, workflows: Sequence[str] | None) -> None:
+    faults = []
+    for path, listed, is_one, fix in (
+        ("/scopes", scopes, SCOPE_NAMES.__contains__, f"some of {', '.join(SCOPE_NAMES)}"),
+        ("/workflows", workflows, is_name, f"names of workflows, at most {MAX_KEY_WORKFLOWS}"),
+    ):
+        if listed is not None and not 1 <= len(listed) <= MAX_KEY_WORKFLOWS:
+            faults.append(FieldError(path=path, message=f"there are {len(listed)}", fix=fix))
+        for value in listed or ():
+            if not is_one(value):
+                faults.append(FieldError(path=path, message=f"{value!r} is not one", fix=fix))
+    if faults:
+        raise InvalidInput(errors=faults)
 
 
 _FORM = "1 to 64 of a-z, 0-9, '.', '_', '@' and '-', starting with a letter or a digit"

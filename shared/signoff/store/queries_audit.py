@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from signoff.definition.graph import Graph
 from signoff.errors import NotFound
 from signoff.model import GENESIS_HASH
-from signoff.store.database import Database
+from signoff.store.database import Cursor, Database
 from signoff.store.queries import Prepared
 from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import human_tasks_of_run
@@ -84,6 +84,12 @@ def audit_head(database: Database, versions: VersionCache, run_id: UUID) -> Audi
             seq=head[0][0],
             hash=head[0][1].hex(),
         )
+
+
+def workflow_of_run(cursor: Cursor, run_id: UUID) -> str | None:
+    """Which workflow a run is of; None where there is no such run."""
+    row = cursor.execute("SELECT workflow FROM runs WHERE id = %s", (run_id,)).fetchone()
+    return None if row is None else row[0]
 
 
 def audit_events(database: Database, head: AuditHead) -> Iterator[EventView]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from signoff.authorization import Reach
 from signoff.canonical import Json
 from signoff.store.database import Cursor, Database
 from signoff.store.queries import (
@@ -22,6 +23,7 @@ from signoff.store.queries import (
     encode_cursor,
     read_uuid,
 )
+from signoff.store.queries_visibility import within
 from signoff.store.schema import decisions, human_tasks
 
 _SKEW = timedelta(days=1)
@@ -105,33 +107,41 @@ _SOURCE = decisions.join(human_tasks, human_tasks.c.id == decisions.c.human_task
 
 
 def list_decisions(
-    database: Database, chosen: DecisionFilter, *, limit: int, cursor: str | None = None
+    database: Database, shown: Reach, chosen: DecisionFilter, *, limit: int, cursor: str | None = None
 ) -> Page[DecisionEntry]:
-    """Decisions, newest first. Raises InvalidInput for a bad limit or cursor."""
+    """Decisions in the workflows that are to be shown, newest first. Raises InvalidInput for a bad limit or cursor."""
     # Ids are made in the order of time, so the primary key is the index by age.
     order = [SortKey(column=decisions.c.id, read=read_uuid, descending=True)]
-    where = _conditions(chosen)
+    where = [*_conditions(chosen), *_within(shown)]
     if cursor is not None:
         where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
     size = sa.func.coalesce(sa.func.octet_length(sa.cast(decisions.c.patch, sa.Text)), 0)
     page = Slice(table=decisions, order=order, where=where, limit=check_limit(limit), size=size)
     with database.query() as connection:
         rows = connection.execute(page.statement(_COLUMNS, _SOURCE)).all()
-    shown, key = cut(rows, limit, len(order))
-    items = tuple(DecisionEntry(**dict(zip(_FIELDS, row, strict=True))) for row in shown)
+    first, key = cut(rows, limit, len(order))
+    items = tuple(DecisionEntry(**dict(zip(_FIELDS, row, strict=True))) for row in first)
     return Page(items=items, next_cursor=encode_cursor(chosen.described(), key))
 
 
 def newest_runs(
-    cursor: Cursor, *, since: datetime | None, until: datetime | None, before: UUID | None, limit: int
+    cursor: Cursor,
+    shown: Reach,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    before: UUID | None,
+    limit: int,
 ) -> list[Checkable]:
     """Runs started in a period (`since` included, `until` not), newest first, behind the run `before`."""
     cursor.execute(
-        "SELECT id, created_at, seq FROM runs WHERE (%(before)s::uuid IS NULL OR id < %(before)s)"
+        "SELECT id, created_at, seq FROM runs WHERE (%(shown)s::text[] IS NULL OR workflow = ANY(%(shown)s))"
+        " AND (%(before)s::uuid IS NULL OR id < %(before)s)"
         " AND (%(since)s::timestamptz IS NULL OR (created_at >= %(since)s AND id >= %(oldest)s))"
         " AND (%(until)s::timestamptz IS NULL OR (created_at < %(until)s AND id < %(newest)s))"
         " ORDER BY id DESC LIMIT %(limit)s",
         {
+            "shown": None if shown is None else sorted(shown),
             "before": before,
             "since": since,
             "oldest": None if since is None else _id_at(since - _SKEW),
@@ -150,6 +160,11 @@ def log_length(cursor: Cursor, run_id: UUID) -> int:
     assert row is not None
     count: int = row[0]
     return count
+
+
+def _within(shown: Reach) -> list[sa.ColumnElement[bool]]:
+    found = within(shown, human_tasks.c.workflow)
+    return [sa.exists().where(human_tasks.c.id == decisions.c.human_task_id, *found)] if found else []
 
 
 def _conditions(chosen: DecisionFilter) -> list[sa.ColumnElement[bool]]:

@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from signoff.authorization import Action, HumanTaskFacts, authorize
-from signoff.errors import NotFound
+from signoff.authorization import Action, HumanTaskFacts, is_allowed
 from signoff.identity import Principal
 from signoff.model import Candidates, EventType
 from signoff.store.database import Cursor
@@ -33,7 +32,7 @@ _LOSING = (
 # The log is read only for rows that somebody may have lost sight of meanwhile. `now()` is taken before the
 # snapshot: what it does not show was committed after that moment.
 _CHANGED = f"""
-SELECT now(), h.id, h.changed_at, h.requester_id, h.candidate_users, h.candidate_groups, h.assignee, (
+SELECT now(), h.id, h.changed_at, h.workflow, h.requester_id, h.candidate_users, h.candidate_groups, h.assignee, (
     SELECT json_agg(json_build_object('type', e.type, 'since', e.at <= %(since)s, 'assignee', e.data->'assignee',
                'candidates', e.data->'candidates', 'to', e.data->'to', 'action', e.data->'action') ORDER BY e.seq)
     FROM events e
@@ -59,7 +58,7 @@ class Change:
 
     def concerns(self, viewer: Principal) -> bool:
         """Whether the viewer may see it, or could until it changed: their list has to show, or to drop it."""
-        return any(_sees(viewer, part) for part in self.parts)
+        return any(is_allowed(viewer, Action.READ_HUMAN_TASK, part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +88,8 @@ def database_now(cursor: Cursor) -> datetime:
     return found
 
 
-def _sees(viewer: Principal, part: HumanTaskFacts) -> bool:
-    try:
-        authorize(viewer, Action.READ_HUMAN_TASK, part)
-    except NotFound:
-        return False
-    return True
-
-
 def _change(row: Sequence[Any]) -> Change:
-    _, found, changed_at, requester_id, users, groups, assignee, log = row
+    _, found, changed_at, workflow, requester_id, users, groups, assignee, log = row
     parts = [(Candidates(users=tuple(users), groups=tuple(groups)), assignee)]
     parts += (part for part in _earlier(log or ()) if part not in parts)
     return Change(
@@ -106,7 +97,9 @@ def _change(row: Sequence[Any]) -> Change:
         changed_at=changed_at,
         # Who may decide is of no matter to who may see, and it is the gate that says it.
         parts=tuple(
-            HumanTaskFacts(requester_id=requester_id, candidates=asked, assignee=holds, four_eyes=False)
+            HumanTaskFacts(
+                workflow=workflow, requester_id=requester_id, candidates=asked, assignee=holds, four_eyes=False
+            )
             for asked, holds in dict.fromkeys(parts)
         ),
     )

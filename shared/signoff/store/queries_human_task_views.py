@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from signoff.authorization import HumanTaskFacts, sees_everything
+from signoff.authorization import HumanTaskFacts, oversees
 from signoff.canonical import Json
 from signoff.definition.graph import GateNode, Graph
 from signoff.definition.policy import rules_for
@@ -133,6 +133,7 @@ class HumanTaskView:
     def facts(self) -> HumanTaskFacts:
         """What authorization has to know of it."""
         return HumanTaskFacts(
+            workflow=self.row.workflow,
             requester_id=self.row.requester_id,
             candidates=self.candidates,
             assignee=self.row.assignee,
@@ -143,7 +144,7 @@ class HumanTaskView:
         """Without what others said, while the gate is blind and open and the viewer may still decide."""
         open_and_blind = self.gate.blind and self.row.state == TaskState.OPEN
         may_decide = viewer.kind == "user" and self.candidates.admit(viewer.name, viewer.groups)
-        if not open_and_blind or (sees_everything(viewer) and not may_decide):
+        if not open_and_blind or (oversees(viewer, self.row.workflow) and not may_decide):
             return self
         own = tuple(said for said in self.decisions if said.by["id"] == str(viewer.id))
         return replace(self, decisions=own)

@@ -15,7 +15,6 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from signoff.authorization import sees_everything
 from signoff.errors import FieldError, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.model import TaskState
@@ -192,8 +191,7 @@ def list_human_tasks(
     """The human tasks the viewer may see. Raises InvalidInput for a bad limit or cursor, and for too long a search."""
     order = _ORDERS[chosen.sort]
     where = _conditions(database, chosen)
-    if not sees_everything(viewer):
-        where.append(visible_human_tasks(viewer))
+    where += visible_human_tasks(viewer)
     if cursor is not None:
         where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
     size = sa.func.coalesce(sa.func.octet_length(sa.cast(human_tasks.c.payload, sa.Text)), 0)
@@ -214,8 +212,7 @@ def list_human_task_ids(
 ) -> tuple[UUID, ...]:
     """The ids of the first human tasks of the same list: what comes before and after one of them."""
     where = _conditions(database, chosen)
-    if not sees_everything(viewer):
-        where.append(visible_human_tasks(viewer))
+    where += visible_human_tasks(viewer)
     order = [key.order() for key in _ORDERS[chosen.sort]]
     with _reading(database, chosen) as connection:
         found = connection.execute(sa.select(human_tasks.c.id).where(*where).order_by(*order).limit(limit))
@@ -225,8 +222,7 @@ def list_human_task_ids(
 def count_human_tasks(database: Database, viewer: Principal, chosen: HumanTaskFilter, *, limit: int) -> int:
     """How many human tasks the same list has, counted up to `limit`."""
     where = _conditions(database, chosen)
-    if not sees_everything(viewer):
-        where.append(visible_human_tasks(viewer))
+    where += visible_human_tasks(viewer)
     some = sa.select(sa.literal(1)).select_from(human_tasks).where(*where).limit(limit).subquery()
     with _reading(database, chosen) as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import orjson
 
+from signoff.authorization import Reach
 from signoff.canonical import Json
 from signoff.definition.fields import split_path
 from signoff.definition.graph import GateNode, Graph
@@ -82,12 +83,14 @@ class Decided:
     overdue: int
 
 
-def list_gates(database: Database, versions: VersionCache) -> tuple[GateName, ...]:
-    """The gates of every workflow's newest version, by name."""
+def list_gates(database: Database, versions: VersionCache, shown: Reach) -> tuple[GateName, ...]:
+    """The gates of the newest version of every workflow that is to be shown, by name."""
     with database.transaction() as cursor:
         rows = cursor.execute(
-            "SELECT workflow, max(number) FROM workflow_versions GROUP BY workflow ORDER BY workflow LIMIT %s",
-            (MAX_WORKFLOWS,),
+            "SELECT workflow, max(number) FROM workflow_versions"
+            " WHERE %(shown)s::text[] IS NULL OR workflow = ANY(%(shown)s)"
+            " GROUP BY workflow ORDER BY workflow LIMIT %(limit)s",
+            {"shown": None if shown is None else sorted(shown), "limit": MAX_WORKFLOWS},
         ).fetchall()
         graphs = [(name, number, versions.graph(cursor, name, number)) for name, number in rows]
     return tuple(

@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from signoff.authorization import RunFacts, sees_everything
+from signoff.authorization import Action, RunFacts, reach
 from signoff.canonical import Json
 from signoff.errors import NotFound
 from signoff.identity import Principal
@@ -31,7 +31,7 @@ from signoff.store.queries import (
     encode_cursor,
     read_uuid,
 )
-from signoff.store.queries_visibility import takes_part
+from signoff.store.queries_visibility import seen_by, takes_part
 from signoff.store.schema import events, human_tasks, runs
 
 _SKEW = timedelta(days=1)
@@ -159,7 +159,9 @@ _GET = Prepared(
     sa.select(*_COLUMNS, _USERS, _GROUPS).select_from(_SOURCE).where(runs.c.id == sa.bindparam("id", type_=sa.Uuid()))
 )
 _FACTS = Prepared(
-    sa.select(runs.c.requester_id, _USERS, _GROUPS).where(runs.c.id == sa.bindparam("id", type_=sa.Uuid()))
+    sa.select(runs.c.workflow, runs.c.requester_id, _USERS, _GROUPS).where(
+        runs.c.id == sa.bindparam("id", type_=sa.Uuid())
+    )
 )
 
 
@@ -191,7 +193,7 @@ def get_run(cursor: Cursor, run_id: UUID) -> tuple[RunView, RunFacts]:
     """A run, and what authorization has to know of it. Raises NotFound."""
     *columns, users, groups = _only(_GET.run(cursor, id=run_id))
     view = _view(columns)
-    return view, _facts(view.requester["id"], users, groups)
+    return view, _facts(view.workflow, view.requester["id"], users, groups)
 
 
 def run_facts(cursor: Cursor, run_id: UUID) -> RunFacts:
@@ -206,8 +208,7 @@ def list_runs(
     # Ids are made in the order of time, so the primary key is the index by age.
     order = [SortKey(column=runs.c.id, read=read_uuid, descending=True)]
     where = _conditions(chosen)
-    if not sees_everything(viewer):
-        where.append(_visible(viewer))
+    where += seen_by(viewer, reach(viewer, Action.READ_RUN), runs.c.workflow, _has_part(viewer))
     if cursor is not None:
         where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
     size = sa.func.coalesce(sa.func.octet_length(sa.cast(_OUTPUT, sa.Text)), 0) + sa.func.octet_length(
@@ -231,7 +232,7 @@ def list_events(
     return Page(items=items, next_cursor=str(items[-1].seq) if len(rows) > len(items) else None)
 
 
-def _visible(viewer: Principal) -> sa.ColumnElement[bool]:
+def _has_part(viewer: Principal) -> sa.ColumnElement[bool]:
     own = runs.c.requester_id == str(viewer.id)
     if viewer.kind != "user":
         return own
@@ -263,8 +264,9 @@ def _only(rows: Sequence[Any]) -> Any:
     return rows[0]
 
 
-def _facts(requester_id: str, users: Sequence[str], groups: Sequence[str]) -> RunFacts:
+def _facts(workflow: str, requester_id: str, users: Sequence[str], groups: Sequence[str]) -> RunFacts:
     return RunFacts(
+        workflow=workflow,
         requester_id=requester_id,
         candidates=Candidates(users=tuple(user for user in users if user is not None), groups=tuple(groups)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from signoff.authorization import Action, Reach, reach
 from signoff.identity import Principal
 from signoff.store.schema import human_tasks
 
@@ -25,6 +26,24 @@ def takes_part(viewer: Principal) -> sa.ColumnElement[bool]:
     return sa.or_(holds, is_candidate(viewer.name, viewer.groups)) if viewer.kind == "user" else holds
 
 
-def visible_human_tasks(viewer: Principal) -> sa.ColumnElement[bool]:
-    """The human tasks that somebody without a role for all of them may see."""
-    return sa.or_(human_tasks.c.requester_id == str(viewer.id), takes_part(viewer))
+def visible_human_tasks(viewer: Principal) -> list[sa.ColumnElement[bool]]:
+    """The conditions that leave the human tasks which somebody may see."""
+    part = sa.or_(human_tasks.c.requester_id == str(viewer.id), takes_part(viewer))
+    return seen_by(viewer, reach(viewer, Action.READ_HUMAN_TASK), human_tasks.c.workflow, part)
+
+
+def seen_by(
+    viewer: Principal, by_role: Reach, workflow: sa.Column[str], part: sa.ColumnElement[bool]
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions that leave what the viewer may see by a role, or has a part in, and its key reaches."""
+    if by_role is None:
+        return []
+    where = [sa.or_(workflow.in_(sorted(by_role)), part) if by_role else part]
+    if viewer.workflows is not None:
+        where.append(workflow.in_(sorted(viewer.workflows)))
+    return where
+
+
+def within(found: Reach, workflow: sa.ColumnElement[str]) -> list[sa.ColumnElement[bool]]:
+    """The conditions that leave the rows of these workflows."""
+    return [] if found is None else [workflow.in_(sorted(found))]

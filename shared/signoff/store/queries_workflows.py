@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from signoff.canonical import Json
+from signoff.authorization import Reach
 from signoff.errors import NotFound
 from signoff.model import format_time
 from signoff.store.database import Database
 from signoff.store.queries import Page, SortKey, check_limit, decode_cursor, encode_cursor, read_text
+from signoff.store.queries_visibility import within
 from signoff.store.schema import workflow_versions as versions
 
 
@@ -51,13 +53,14 @@ _COLUMNS = (
 )
 
 
-def list_workflows(database: Database, *, limit: int, cursor: str | None = None) -> Page[VersionView]:
-    """The newest version of each workflow, by name. Raises InvalidInput for a bad limit or cursor."""
+def list_workflows(database: Database, shown: Reach, *, limit: int, cursor: str | None = None) -> Page[VersionView]:
+    """The newest version of each workflow that is to be shown, by name. Raises InvalidInput for a bad limit or cursor."""
     order = [SortKey(column=versions.c.workflow, read=read_text)]
     query = {"list": "workflows"}
     statement = (
         sa.select(*_COLUMNS)
         .ext(pg.distinct_on(versions.c.workflow))
+        .where(*within(shown, versions.c.workflow))
         .order_by(versions.c.workflow, versions.c.number.desc())
         .limit(check_limit(limit) + 1)
     )
@@ -65,9 +68,9 @@ def list_workflows(database: Database, *, limit: int, cursor: str | None = None)
         statement = statement.where(versions.c.workflow > decode_cursor(cursor, query, order)[0])
     with database.query() as connection:
         rows = connection.execute(statement).all()
-    shown = rows[:limit]
-    key = [shown[-1][0]] if len(rows) > limit else None
-    return Page(items=tuple(_view(row) for row in shown), next_cursor=encode_cursor(query, key))
+    first = rows[:limit]
+    key = [first[-1][0]] if len(rows) > limit else None
+    return Page(items=tuple(_view(row) for row in first), next_cursor=encode_cursor(query, key))
 
 
 def get_version(database: Database, name: str, number: int | None = None) -> VersionView:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,18 +21,18 @@ from signoff.errors import NotFound
 from signoff.identity import Authentication, Principal, StartedWith
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
-from signoff.store.identity import api_key_id, principal_from_row
+from signoff.store.identity import PRINCIPAL, api_key_id, narrowed, principal_from_row
 from signoff.store.schema import api_keys, principals, sessions
 
 MAX_USER_AGENT = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
-_VALID = """
-SELECT p.id, p.name, p.kind, p.groups, p.roles, s.id, s.started_with
+_VALID = f"""
+SELECT {PRINCIPAL}, k.scopes, k.workflows, s.id, s.started_with
 FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k ON k.id = s.api_key_id
 WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
-"""
+"""  # noqa: S608
 _ENDING = (("sessions", "id"), ("sign_in_links", "id"), ("provider_sign_ins", "hash"), ("task_links", "id"))
 _LINKED = """
 SELECT p.id, p.name, p.kind, p.groups, p.roles
@@ -92,8 +92,10 @@ def session_principal(database: Database, token: str) -> Principal | None:
         row = cursor.execute(_VALID, (_digest(token),)).fetchone()
     if row is None:
         return None
-    known_by = Authentication(method="session", id=str(row[5]), started_with=row[6])
-    return replace(principal_from_row(row[:5]), authentication=known_by)
+    # What its key is narrowed to holds for the session too.
+    *owner, scopes, workflows, session_id, started_with = row
+    known_by = Authentication(method="session", id=str(session_id), started_with=started_with)
+    return narrowed(principal_from_row(owner), scopes, workflows, known_by)
 
 
 def touch_session(database: Database, token: str) -> None:

@@ -273,6 +273,7 @@ class Run:
 
 def _facts(fold: Fold, task: HumanTask) -> HumanTaskFacts:
     return HumanTaskFacts(
+        workflow=fold.state.workflow,
         requester_id=fold.state.requester.id,
         candidates=task.candidates,
         assignee=task.assignee,
@@ -284,4 +285,5 @@ def _run_facts(fold: Fold) -> RunFacts:
     candidates = Candidates()
     for task in fold.state.human_tasks.values():
         candidates = candidates.with_(task.candidates)
-    return RunFacts(requester_id=fold.state.requester.id, candidates=candidates)
+    state = fold.state
+    return RunFacts(workflow=state.workflow, requester_id=state.requester.id, candidates=candidates)

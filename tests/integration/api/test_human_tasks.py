@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.integration.api.client import Api, paths, problem
 
-from signoff.authorization import Action, authorize, sees_everything
+from signoff.authorization import Action, authorize, oversees
 from signoff.errors import NotFound
 from signoff.store.queries_human_tasks import HumanTaskFilter, get_human_task, list_human_tasks
 from signoff.store.queries_runs import RunFilter, get_run, list_runs
@@ -245,7 +245,7 @@ def test_lists_show_exactly_what_may_be_read_one_by_one(api: Api, inbox: dict[st
         listed = list_human_tasks(database, versions, viewer, HumanTaskFilter(state="all"), limit=200)
         assert {view.row.id for view in listed.items} == may_tasks, viewer.name
         assert {view.id for view in list_runs(database, viewer, RunFilter(), limit=200).items} == may_runs, viewer.name
-        assert not sees_everything(viewer) or may_tasks == set(tasks)
+        assert not oversees(viewer) or may_tasks == set(tasks)
 
 
 def _may(viewer: Any, action: Action, facts: Any) -> bool:

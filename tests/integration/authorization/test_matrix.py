@@ -186,8 +186,8 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "who holds it is a stranger": (runs.run_facts, ".with_(holds)", "", "POST /runs/{run_id}/cancel"),
     "all of them are listed": (
         queries_human_tasks.list_human_tasks,
-        "if not sees_everything(viewer):",
-        "if False:",
+        "where += visible_human_tasks(viewer)",
+        "pass",
         "GET /inbox",
     ),
     "anybody reads the log": (

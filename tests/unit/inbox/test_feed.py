@@ -40,7 +40,9 @@ class Rows:
         self.complete = True
 
     def write(self, *, users: tuple[str, ...] = ("ana",), at: datetime | None = None, id: UUID | None = None) -> UUID:
-        part = HumanTaskFacts(requester_id="-", candidates=Candidates(users=users), assignee=None, four_eyes=False)
+        part = HumanTaskFacts(
+            workflow="w", requester_id="-", candidates=Candidates(users=users), assignee=None, four_eyes=False
+        )
         found = id or new_id()
         self.now += timedelta(milliseconds=1)
         self.rows[found] = Change(id=found, changed_at=at or self.now, parts=(part,))

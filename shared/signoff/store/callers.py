@@ -1,0 +1,68 @@
+"""Who is asking, read once more in the transaction that does what they ask.
+
+Between the request's authentication and the lock that it had to wait for, a key may have been revoked, a session
+ended, a person disabled or taken out of a group. So what acts reads its caller again, and locks what let them in:
+whoever takes it away waits until the act is committed, or the act finds it gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from signoff.errors import Unauthenticated
+from signoff.identity import Authentication, Principal
+from signoff.store.database import Cursor
+from signoff.store.identity import PRINCIPAL, narrowed, principal_from_row
+
+_PRINCIPAL = f"SELECT {PRINCIPAL} FROM principals p WHERE p.id = %s AND p.disabled_at IS NULL FOR SHARE OF p"  # noqa: S608
+_OPEN = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())"
+_KEY = (
+    "SELECT k.scopes, k.workflows FROM api_keys k"  # noqa: S608
+    f" WHERE k.principal_id = %s AND k.prefix = %s AND {_OPEN} FOR SHARE OF k"
+)
+_KEY_OF_SESSION = f"SELECT k.scopes, k.workflows FROM api_keys k WHERE k.id = %s AND {_OPEN} FOR SHARE OF k"  # noqa: S608
+_SESSION = (
+    "SELECT s.api_key_id FROM sessions s WHERE s.principal_id = %s AND s.id = %s AND s.revoked_at IS NULL"
+    " AND s.expires_at > clock_timestamp() FOR SHARE OF s"
+)
+_UNNARROWED = (None, None)
+
+
+def still(cursor: Cursor, by: Principal) -> Principal:
+    """The caller with the rights they have now, which stay until the transaction ends.
+
+    Who was never authenticated, because nobody asks over a wire, is who they are. Raises Unauthenticated where what
+    they came in with opens nothing any more.
+    """
+    if by.authentication is None:
+        return by
+    row = cursor.execute(_PRINCIPAL, (by.id,)).fetchone()
+    scopes, workflows = _let_in(cursor, by.id, by.authentication) if row is not None else _UNNARROWED
+    if row is None:
+        raise _gone()
+    return narrowed(principal_from_row(row), scopes, workflows, by.authentication)
+
+
+def _let_in(cursor: Cursor, principal_id: UUID, known_by: Authentication) -> Any:
+    """What the key is narrowed to that this is, or was begun with."""
+    if known_by.method == "api_key":
+        return _only(cursor, _KEY, principal_id, known_by.id)
+    if known_by.method != "session":
+        # A link or a callback has been used up, or checked, in this very transaction.
+        return _UNNARROWED
+    (api_key_id,) = _only(cursor, _SESSION, principal_id, UUID(known_by.id))
+    return _UNNARROWED if api_key_id is None else _only(cursor, _KEY_OF_SESSION, api_key_id)
+
+
+def _only(cursor: Cursor, statement: str, *parameters: object) -> Any:
+    row = cursor.execute(statement, parameters).fetchone()
+    if row is None:
+        raise _gone()
+    return row
+
+
+def _gone() -> Unauthenticated:
+    return Unauthenticated(
+        "what you came in with has just been revoked, has expired, or you were disabled", fix="sign in again"
+    )
