@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from signoff.definition.faults import Fault, FaultLog
-from signoff.definition.graph import End, GateNode, Goto, Graph, StepNode, TakeOption, Target
+from signoff.definition.graph import End, GateNode, Goto, Graph, StepNode, TakeOption, Target, after_gate, goes_on
 
 
 def check_graph(graph: Graph) -> tuple[Fault, ...]:
@@ -16,6 +16,7 @@ def check_graph(graph: Graph) -> tuple[Fault, ...]:
         if isinstance(node, GateNode):
             _check_silence(graph, node, faults)
             _check_after(node, faults)
+            _check_authority(node, faults)
     _check_guarded(graph, faults)
     return (*faults.errors, *faults.warnings)
 
@@ -110,6 +111,22 @@ def _check_after(gate: GateNode, faults: FaultLog) -> None:
     idle = [name for name, given in (("editable", gate.editable), ("form", gate.form)) if given]
     for key in idle:
         faults.add("W204", where, f"{key} changes nothing in mode after: the run has gone on", "leave it out")
+
+
+def _check_authority(gate: GateNode, faults: FaultLog) -> None:
+    """Where approving takes authority, neither silence nor a refusal may lead on as an approval does."""
+    if not gate.authority or gate.mode == "after":
+        return
+    silence, refused = gate.on_timeout, gate.routes.get("reject")
+    going_on = goes_on(gate, silence.option) if isinstance(silence, TakeOption) else silence == after_gate(gate)
+    for key, wrong in (("on_timeout", going_on), ("on_reject", gate.next is not None and refused == after_gate(gate))):
+        if wrong:
+            faults.add(
+                "E131",
+                f"gate {gate.name!r}",
+                f"{key} goes on as an approval does, and no limit of authority would hold",
+                "let it end the run or start a branch of its own, or leave authority out",
+            )
 
 
 def _check_guarded(graph: Graph, faults: FaultLog) -> None:

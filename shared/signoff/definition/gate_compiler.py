@@ -75,6 +75,7 @@ class GateCompiler:
         reviewers = self._reviewers("reviewers", read.strings("reviewers", MAX_REVIEWERS), required=True)
         approvals = read.integer("approvals", 1, 1, MAX_APPROVALS)
         self._check_quorum(reviewers, ladder, approvals)
+        authority = read.flag("authority", False)
         condition = self._text("review_if", 10_000)
         if condition is not None:
             read.expression("review_if", condition, self.scope)
@@ -102,16 +103,18 @@ class GateCompiler:
             form=form,
             require_note=self._require_note(),
             four_eyes=read.flag("four_eyes", True),
+            authority=authority,
+            above=self._above(authority),
             grace_ms=read.duration("grace", least=0) or 0,
             bulk=read.flag("bulk", False),
             blind=read.flag("blind", False),
             assign=self._assign(reviewers),
             not_before_ms=not_before,
             payload_schema=self.schema,
+            calendar=self.calendar,
         )
 
     def form(self) -> Schema | None:
-            calendar=self.calendar,
         """The form's JSON Schema, from a schema or a type."""
         given = self.gate.values["form"]
         if given is None:
@@ -173,6 +176,12 @@ class GateCompiler:
             else:
                 self.read.fault("E109", f"{key} has {name[:80]!r}, which names nobody", fix)
         return tuple(dict.fromkeys(out))
+
+    def _above(self, authority: bool) -> tuple[str, ...]:
+        above = self._reviewers("above", self.read.strings("above", MAX_REVIEWERS), required=False)
+        if above and not authority:
+            self.read.fault("E131", "has above and no authority", "write authority: true, or leave above out")
+        return above if authority else ()
 
     def _check_quorum(self, reviewers: tuple[str, ...], ladder: tuple[Rung, ...], approvals: int) -> None:
         everybody = {*reviewers, *(name for rung in ladder for name in rung.to)}

@@ -28,14 +28,16 @@ KEYS: Final = (
     "form",
     "require_note",
     "four_eyes",
+    "authority",
+    "above",
     "grace",
     "bulk",
     "blind",
     "assign",
     "not_before",
+    "calendar",
     "mode",
 )
-    "calendar",
 """Every key of a gate besides its name and `on_<option>`."""
 
 
@@ -58,6 +60,8 @@ class Gate:
     - `approvals`: how many distinct people must approve; `reject_after`: how many must reject (1).
     - `form`: a JSON Schema or pydantic model for what the reviewer fills in, added to the payload under the gate's
       name. `require_note`: options that need a note (default reject and request_changes), or True or False.
+    - `authority` (False): who approves has to have a limit of authority that admits the payload; `above`: whom it is
+      put before as well where nobody who is asked has one, written as `reviewers` are.
     - `four_eyes` (True): who started the run may not decide. `grace`: a decision can be taken back that long.
       `bulk`: may be approved many at once. `blind`: others' decisions stay hidden until one's own. `assign`: a
       person, or `round_robin`, which gives each to whom of the reviewers has the fewest. `priority`: 0 to 100.
@@ -91,18 +95,20 @@ class Gate:
         form: Any = None,
         require_note: bool | Sequence[str] | None = None,
         four_eyes: bool = True,
+        authority: bool = False,
+        above: str | Sequence[str] | None = None,
         grace: str | None = None,
         bulk: bool = False,
         blind: bool = False,
         assign: str | None = None,
         not_before: str | None = None,
+        calendar: Mapping[str, Any] | None = None,
         mode: str = "before",
         **routes: Any,
     ) -> None:
         given = locals()
         self.name = name
         self.values: dict[str, Any] = {key: given[key] for key in KEYS}
-        calendar: Mapping[str, Any] | None = None,
         self.others: dict[str, Any] = dict(routes)
 
     def __repr__(self) -> str:

@@ -144,6 +144,18 @@ class GateNode:
 Node: TypeAlias = StepNode | GateNode
 
 
+def after_gate(gate: GateNode) -> Target:
+    """Where the main line goes after this gate."""
+    return End(status="completed") if gate.next is None else Goto(node=gate.next)
+
+
+def goes_on(gate: GateNode, option: str) -> bool:
+    """Whether this option lets the run go on as an approval does; refusing and asking for changes never do."""
+    if option in ("reject", "request_changes"):
+        return False
+    return option == "approve" or gate.routes.get(option, after_gate(gate)) == after_gate(gate)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graph:
     """One workflow version. `start` is the first node; `nodes` holds branches as well as the main line."""
@@ -230,6 +242,12 @@ def _node_to_json(node: Node) -> dict[str, Any]:
     if isinstance(node, GateNode):
         stored["routes"] = {option: _target_to_json(target) for option, target in node.routes.items()}
         stored["on_timeout"] = _target_to_json(node.on_timeout)
+        # Left out where there is none: versions from before there were calendars keep their hash.
+        del stored["calendar"]
+        if not node.authority:
+            del stored["authority"], stored["above"]
+        if node.calendar is not None:
+            stored["calendar"] = node.calendar.to_json()
     return {key: list(value) if isinstance(value, tuple) else value for key, value in stored.items()} | (
         {"ladder": [asdict(rung) | {"to": list(rung.to)} for rung in node.ladder]} if isinstance(node, GateNode) else {}
     )
@@ -242,19 +260,13 @@ def _node_from_json(name: str, stored: Mapping[str, Any]) -> Node:
         values["takes"] = None if values["takes"] is None else tuple(values["takes"])
         return StepNode(**values)
     if values["kind"] == "gate":
-        # Left out where there is none: versions from before there were calendars keep their hash.
-        del stored["calendar"]
-        if not node.authority:
-            del stored["authority"], stored["above"]
-        if node.calendar is not None:
-            stored["calendar"] = node.calendar.to_json()
         for key in ("reviewers", "editable", "options", "require_note"):
             values[key] = tuple(values[key])
         values["ladder"] = tuple(Rung(**(rung | {"to": tuple(rung["to"])})) for rung in values["ladder"])
         values["routes"] = {option: _target_from_json(target) for option, target in values["routes"].items()}
         values["on_timeout"] = _target_from_json(values["on_timeout"])
-        return GateNode(**values)
-    raise ValueError(f"unknown node kind {values['kind']!r}")
         values["above"] = tuple(values.get("above", ()))
         if values.get("calendar") is not None:
             values["calendar"] = Calendar.from_json(values["calendar"])
+        return GateNode(**values)
+    raise ValueError(f"unknown node kind {values['kind']!r}")

@@ -11,6 +11,7 @@ from uuid import UUID
 from signoff.broker import Publisher, queue_name
 from signoff.canonical import Json, canonical
 from signoff.definition.graph import Graph, StepNode
+from signoff.engine.authority import route_up
 from signoff.errors import InvalidInput, NotFound, TooLarge
 from signoff.model import RunState, RunStatus
 from signoff.settings import Settings
@@ -65,6 +66,7 @@ class Core:
 
     def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:
         """Write the batch and answer what to send after the commit."""
+        route_up(cursor, locked.fold)
         save(cursor, locked.row, locked.fold.state, locked.fold.events, lease)
         return self.messages(locked, lease)
 
@@ -74,6 +76,7 @@ class Core:
 
     def insert(self, cursor: Cursor, fold: Fold) -> list[Message]:
         """Write a new run and answer what to send after the commit."""
+        route_up(cursor, fold)
         lease = self.resting_lease(fold.graph, fold.state, epoch=0)
         save(cursor, None, fold.state, fold.events, lease)
         return self._messages(fold, lease, resumes=False)

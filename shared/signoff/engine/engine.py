@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from signoff.authority import ANY, Limit
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import anchoring, execution, human_tasks, links, runs
+from signoff.engine import anchoring, authority, execution, human_tasks, links, runs
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
 from signoff.engine.anchoring import Anchored
@@ -177,6 +178,26 @@ class Engine:
         Raises Conflict (code `link_spent`) when the link is no longer good, and what `decide` raises.
         """
         return links.decide_by_link(self.core, link, request, by=by)
+
+    def set_limit(self, *, subject: str, limit: str, workflow: str = ANY, gate: str = ANY, by: Principal) -> Limit:
+        """Let a limit of authority hold, and the one it supersedes end. Raises Forbidden, InvalidInput."""
+        return authority.set_limit(
+            self.database,
+            self.core.versions,
+            subject=subject,
+            expression=limit,
+            workflow=workflow,
+            gate=gate,
+            by=by,
+        )
+
+    def remove_limit(self, limit_id: UUID, *, by: Principal) -> Limit:
+        """Let a limit of authority hold no more. Raises Forbidden, NotFound."""
+        return authority.remove_limit(self.database, limit_id, by=by)
+
+    def list_limits(self, *, subject: str | None = None, ended: bool = False, by: Principal) -> list[Limit]:
+        """The limits of authority; with `ended` also those that hold no more. Raises Forbidden."""
+        return authority.list_limits(self.database, subject=subject, ended=ended, by=by)
 
     def claim_run(self, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
         """Take a queued run for a worker; None when the message was a duplicate or came too late."""

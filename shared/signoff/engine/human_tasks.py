@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from signoff.authority import OverLimit
 from signoff.authorization import Action, HumanTaskFacts, authorize, may_release_for_others
+from signoff.engine import authority
 from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.failpoints import hit
 from signoff.identity import Principal
-from signoff.model import Event, HumanTask, TaskState
+from signoff.model import Decision, Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
 from signoff.store.callers import still
 from signoff.store.database import Cursor
@@ -228,7 +230,7 @@ def _decide(
     if isinstance(request.patch, dict):
         # Before any hash of it is made: a value without a canonical form has none.
         core.expressible(request.patch, "patch")
-    recorded, _ = decisions.decide(locked.fold, task, _vouched(request, by), actor=by.actor, new_id=core.new_id)
+    recorded = _recorded(core, cursor, locked, task, request, by=by)
     if isinstance(request.patch, dict):
         core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
     hit("decide.before_update")
@@ -236,12 +238,32 @@ def _decide(
     messages += core.insert_compensation(cursor, locked)
     made = UUID(recorded.id)
     _keep(cursor, by, idempotency, made)
+    return messages, _decided(made, task, run_id, replayed=False)
+
+
+def _recorded(
+    core: Core, cursor: Cursor, locked: Locked, task: HumanTask, request: DecisionRequest, *, by: Principal
+) -> Decision:
+    """The decision, recorded with how this principal was recognised and within the limits it has now."""
+    fold = locked.fold
+    gate = fold.graph.gate(task.gate)
+    held = authority.held(cursor, locked.state.workflow, gate, by)
+    try:
+        recorded, _ = decisions.decide(
+            fold, task, _vouched(request, by), actor=by.actor, new_id=core.new_id, held=held
+        )
+    except OverLimit as error:
+        barred = locked.state.requester.id if gate.four_eyes else None
+        asked = authority.Asked(
+            graph=fold.graph, gate=gate, payload=task.payload, candidates=task.candidates, barred=barred
+        )
+        raise authority.explained(cursor, asked, error) from error
+    return recorded
+
+
 def _vouched(request: DecisionRequest, by: Principal) -> DecisionRequest:
     """With how this principal was recognised; whatever the request itself says of it counts for nothing."""
     return replace(request, authenticated=None if by.authentication is None else by.authentication.to_json())
-
-
-    return messages, _decided(made, task, run_id, replayed=False)
 
 
 def _keep(cursor: Cursor, by: Principal, idempotency: IdempotencyKey | None, decision_id: UUID) -> None:

@@ -6,12 +6,13 @@ gate is still undecided, and that what they say has the form the gate asks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from signoff.authority import Limit, expect_within
 from signoff.canonical import Json, sha256_hex
-from signoff.definition.graph import GateNode, Goto
+from signoff.definition.graph import GateNode, Goto, goes_on
 from signoff.definition.policy import rules_for
 from signoff.errors import Conflict, PreconditionRequired, StaleView
 from signoff.model import (
@@ -88,12 +89,12 @@ def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decisio
 
 
 def decide(
-    fold: Fold, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId
+    fold: Fold, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId, held: Sequence[Limit] = ()
 ) -> tuple[Decision, Conclusion | None]:
-    """Record the decision, and conclude the gate where its policy is now satisfied.
+    """Record the decision, and conclude the gate where its policy is now satisfied. `held` are the person's limits.
 
-    Raises PreconditionRequired, Conflict, StaleView or InvalidInput, in this order of precedence; nothing is recorded
-    then.
+    Raises PreconditionRequired, Conflict, StaleView, InvalidInput or OverLimit, in this order of precedence; nothing
+    is recorded then.
     """
     gate = fold.graph.gate(task.gate)
     if request.payload_sha256 is None and request.revision is None:
@@ -102,8 +103,12 @@ def decide(
     _expect_same_view(task, request)
     reject_bad_form(gate, request)
     edited = edited_payload(gate, task, request.decision, request.patch)
+    allowed_by = None
+    if gate.authority and goes_on(gate, request.decision):
+        # What would go on is what has to be within limits: the payload as this person edits it.
+        allowed_by = expect_within(fold.graph, gate, task.payload if edited is None else edited, held)
     revises = edited is not None and _needs_others(fold, gate, task, edited, request.patch)
-    recorded = _record(fold, gate, task, request, revises=revises, actor=actor, new_id=new_id)
+    recorded = _record(fold, gate, task, request, revises=revises, allowed_by=allowed_by, actor=actor, new_id=new_id)
     task = fold.state.human_tasks[task.id]
     if revises:
         _revise(fold, gate, task, edited, recorded)
@@ -280,6 +285,7 @@ def _record(
     request: DecisionRequest,
     *,
     revises: bool,
+    allowed_by: Limit | None,
     actor: Actor,
     new_id: NewId,
 ) -> Decision:
@@ -302,6 +308,8 @@ def _record(
         "authenticated": None if request.authenticated is None else dict(request.authenticated),
         "release_ms": gate.grace_ms if gate.grace_ms and satisfied else None,
     }
+    if allowed_by is not None:
+        data["authority"] = allowed_by.evidence()
     fold.emit(EventType.DECISION_RECORDED, data, actor=actor)
     return fold.state.human_tasks[task.id].decisions[-1]
 

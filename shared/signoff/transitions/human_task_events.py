@@ -157,6 +157,9 @@ def escalated(gate: GateNode, task: HumanTask, event: Event) -> HumanTask:
         task = replace(task, candidates=to, assignee=None)
     else:
         task = replace(task, candidates=task.candidates.with_(to))
+    if event.data.get("reason") is not None:
+        # Asked beside the ladder, which goes on as it would.
+        return task
     return _rescheduled(gate, replace(task, rung=task.rung + 1))
 
 
