@@ -13,7 +13,19 @@ from flask import Flask, Response, g, request
 
 from signoff.settings import Settings
 from signoff.store.queries_counts import count
-from signoff_api import audit, decisions, docs, health, human_tasks, metrics, problems, runs, webhooks, workflows
+from signoff_api import (
+    audit,
+    callbacks,
+    decisions,
+    docs,
+    health,
+    human_tasks,
+    metrics,
+    problems,
+    runs,
+    webhooks,
+    workflows,
+)
 from signoff_api.context import Wiring, wire
 from signoff_api.inbox.blueprint import install as install_inbox
 from signoff_api.metrics import Metrics
@@ -30,6 +42,7 @@ FEATURES: tuple[Routes, ...] = (
     runs.routes,
     human_tasks.routes,
     decisions.routes,
+    callbacks.routes,
     audit.routes,
     webhooks.routes,
     health.routes,

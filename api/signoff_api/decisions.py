@@ -11,6 +11,7 @@ from flask import Response, request
 from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
 from signoff.failpoints import hit
 from signoff.store.database import Cursor
+from signoff.store.idempotency import IdempotencyKey
 from signoff.store.queries_human_tasks import get_decisions, get_human_task
 from signoff.store.queries_runs import get_run
 from signoff_api import answer_models, problems, request_models
@@ -42,6 +43,13 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
     """
     said = DecisionRequest(**body.model_dump(), revision=read_revision(request), surface="api")
     key = read_idempotency_key(request, body.model_dump(mode="json"))
+    return answer_decision(context, human_task_id, said, key)
+
+
+def answer_decision(
+    context: Context, human_task_id: UUID, said: DecisionRequest, key: IdempotencyKey | None
+) -> Response:
+    """Decide, and answer what became of it."""
     found: dict[str, Any] = {}
 
     def look(cursor: Cursor, decided: Decided) -> None:

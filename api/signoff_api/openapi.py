@@ -16,6 +16,7 @@ from signoff_api.requests import JSON
 from signoff_api.routing import MAX_NUMBER, MAX_PATH_TEXT, Answer, Header, Operation, Routes
 
 SECURITY = "api_key"
+SIGNED = "signature"
 _REF = "#/components/schemas/{model}"
 
 _PLACES: Mapping[type, Mapping[str, Any]] = {
@@ -45,7 +46,15 @@ def describe(features: Sequence[Routes]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: `so_…`."}},
+            "securitySchemes": {
+                SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: `so_…`."},
+                SIGNED: {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "webhook-signature",
+                    "description": "By the callback's secret, as Standard Webhooks has it.",
+                },
+            },
         },
     }
 
@@ -61,7 +70,8 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     """Every model that is named, once."""
     named: dict[type[BaseModel], None] = {answer_models.Problem: None, request_models.WorkflowDocument: None}
     for operation in operations:
-        for model in (operation.body, operation.query, *(found.model for found in operation.answers.values())):
+        answers = (found.model for found in operation.answers.values())
+        for model in (operation.body, operation.signed_body, operation.query, *answers):
             if model is not None:
                 named[model] = None
     _, found = models_json_schema([(model, "validation") for model in named], ref_template=_REF)
@@ -76,12 +86,13 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": operation.summary,
         "parameters": [*_places(operation), *_parameters(operation, schemas), *map(_header, operation.headers)],
         "responses": _answers(operation) | _problems(operation),
-        "security": [] if operation.public else [{SECURITY: []}],
+        "security": [] if operation.public else [{SIGNED if operation.signed_body else SECURITY: []}],
     }
     if operation.description:
         found["description"] = operation.description
-    if operation.body is not None:
-        found["requestBody"] = _body(operation.body, operation.media_types, required=not operation.body_optional)
+    body = operation.body or operation.signed_body
+    if body is not None:
+        found["requestBody"] = _body(body, operation.media_types, required=not operation.body_optional)
     if operation.takes_document:
         found["requestBody"] = _body(request_models.WorkflowDocument, operation.media_types, required=True)
     return {key: value for key, value in found.items() if value != [] or key == "security"}
@@ -158,7 +169,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
     statuses = set(operation.problems)
     if not operation.public:
         statuses |= {401, 413, 422, 500, 503}
-    if operation.body is not None or operation.takes_document:
+    if operation.body is not None or operation.signed_body is not None or operation.takes_document:
         statuses |= {400, 415}
     if operation.headers:
         statuses |= {400}

@@ -88,6 +88,12 @@ KINDS = _kinds(
         "There is no such thing",
         "Nothing is at this address, or nothing that you may see; the two are not told apart.",
     ),
+    (
+        "not_linked",
+        403,
+        "The callback may not speak for this person",
+        "A callback decides for people it was linked to, by the ids they have there: `signoff callback link`.",
+    ),
     ("method_not_allowed", 405, "The method is not allowed here", "The header `Allow` lists those that are."),
     (
         "conflict",

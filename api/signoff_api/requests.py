@@ -92,12 +92,17 @@ def read_document(request: Request, media_types: Sequence[str], *, max_bytes: in
 
     Raises UnsupportedMediaType, RequestEntityTooLarge or MalformedInput.
     """
+    return Document(media_type=check_media_type(request, media_types), data=read_bytes(request, max_bytes))
+
+
+def check_media_type(request: Request, media_types: Sequence[str]) -> str:
+    """The media type of the body, when it is one of these. Raises UnsupportedMediaType."""
     found = request.mimetype
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if found not in media_types or charset not in ("utf-8", "utf8", "us-ascii"):
         sent = request.headers.get("Content-Type", "none")[:100]
         raise UnsupportedMediaType(f"the Content-Type is {sent!a}; send {' or '.join(media_types)}, in UTF-8")
-    return Document(media_type=found, data=read_bytes(request, max_bytes))
+    return found
 
 
 def read_body(model: type[M], request: Request, *, max_bytes: int, optional: bool) -> M:
@@ -107,8 +112,12 @@ def read_body(model: type[M], request: Request, *, max_bytes: int, optional: boo
     """
     if optional and not request.content_length and "Transfer-Encoding" not in request.headers:
         return model()
-    document = read_document(request, (JSON,), max_bytes=max_bytes)
-    value = strict_json.loads(document.data, max_bytes=max_bytes)
+    return parse_body(model, read_document(request, (JSON,), max_bytes=max_bytes).data, max_bytes=max_bytes)
+
+
+def parse_body(model: type[M], data: bytes, *, max_bytes: int) -> M:
+    """A JSON body by its model. Raises MalformedInput or InvalidInput."""
+    value = strict_json.loads(data, max_bytes=max_bytes)
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -68,6 +68,7 @@ class Operation:
     body_optional: bool
     media_types: tuple[str, ...]
     public: bool
+    signed_body: type[BaseModel] | None
 
     @property
     def id(self) -> str:
@@ -103,12 +104,14 @@ class Routes:
         body_optional: bool = False,
         media_types: Sequence[str] = (JSON,),
         public: bool = False,
+        signed_body: type[BaseModel] | None = None,
     ) -> Callable[[V], V]:
         """Declare the decorated view as an operation.
 
         Its parameters say what it is handed: `context` (unless it is public), `query` and `body` by the
         models they are annotated with, `document` as the bytes of one of `media_types`, and each place in the
-        path by its name, as UUID, int or str.
+        path by its name, as UUID, int or str. With `signed_body` there is no key: the view reads the body itself, by
+        that model and once its signature has been verified.
         """
 
         def declare(view: V) -> V:
@@ -129,6 +132,7 @@ class Routes:
                     body_optional=body_optional,
                     media_types=tuple(media_types),
                     public=public,
+                    signed_body=signed_body,
                 )
             )
             return view
@@ -157,7 +161,7 @@ def _handler(operation: Operation) -> Callable[..., Response]:
 
     def handle(**places: str) -> Response:
         arguments: dict[str, Any] = {}
-        if not operation.public:
+        if not (operation.public or operation.signed_body):
             # Before anything is parsed: who has no key learns nothing and costs little.
             context = arguments["context"] = authenticated()
             refuse_large(request, context.settings.max_request_bytes)

@@ -16,10 +16,14 @@ from signoff.store.rows import dump
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
-    """A caller's key and the fingerprint of the whole request: SHA-256 over method, path and canonical body."""
+    """A caller's key and the fingerprint of the whole request: SHA-256 over method, path and canonical body.
+
+    `scope` is whose key it is where that is not the principal: a callback sends for many, and its ids are its own.
+    """
 
     key: str
     fingerprint: str
+    scope: str | None = None
 
 
 def begin(cursor: Cursor, principal_id: str, key: IdempotencyKey, *, keep_hours: float) -> dict[str, Any] | None:
@@ -28,7 +32,7 @@ def begin(cursor: Cursor, principal_id: str, key: IdempotencyKey, *, keep_hours:
     Raises InvalidInput (code `idempotency_mismatch`) when the earlier request was another one.
     """
     parameters = {
-        "principal": principal_id,
+        "principal": key.scope or principal_id,
         "key": key.key,
         "fingerprint": key.fingerprint,
         "hours": keep_hours,
@@ -64,7 +68,7 @@ def finish(cursor: Cursor, principal_id: str, key: IdempotencyKey, result: dict[
     """Keep what the first request did, for those that repeat it."""
     cursor.execute(
         "UPDATE idempotency_keys SET result = %s::json WHERE principal_id = %s AND key = %s",
-        (dump(result), principal_id, key.key),
+        (dump(result), key.scope or principal_id, key.key),
     )
 
 

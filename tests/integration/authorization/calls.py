@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 from tests.integration.authorization.cast import DEPUTY, Cast, Matter, Person
 from werkzeug.test import TestResponse
 
+from signoff.store.callbacks import add_callback, link_person
 from signoff.store.sessions import create_sign_in_link, start_session
 from signoff.store.task_links import add_link, find_link
+from signoff.webhooks.signing import headers
 from signoff_api.inbox.pages import csrf_token
 
 REFUSED = -1
@@ -82,12 +86,35 @@ class Call:
         data = {"csrf": csrf_token(self.who.session or _FORM_TOKEN), **fields} if method == "POST" else None
         return browser.open(path + what, method=method, base_url="https://localhost", data=data)  # type: ignore[no-any-return]
 
+    def callback(self) -> TestResponse:
+        """What a callback posts that this caller's decision was made in; nobody is sent by none that is known."""
+        token, secret = _callback(self.cast)
+        who = self.who.principal.name if self.who.principal is not None else "nobody"
+        said = {"person": who, "human_task_id": str(self.matter.task_id), "payload_sha256": self.matter.payload_sha256}
+        body = json.dumps(said | {"decision": "approve"}).encode()
+        signed = headers(str(uuid4()), int(time.time()), body, [secret])
+        known = token if self.who.principal is not None else "sc_aaaaaaaa_" + "a" * 43
+        return self.cast.app.test_client().post(
+            f"/api/v1/callbacks/{known}", data=body, headers=signed, content_type="application/json"
+        )
+
     def _browser(self, session: str) -> Any:
         browser = self.cast.app.test_client()
         token = session or self.who.session
         if token:
             browser.set_cookie("signoff_session", token, domain="localhost", secure=True)
         return browser
+
+
+def _callback(cast: Cast) -> tuple[str, str]:
+    """The token and the secret of a callback that may speak for every person of the cast."""
+    if not cast.callback:
+        _, token, secret = add_callback(cast.engine.database, "everybody")
+        for each in cast.people.values():
+            if each.principal is not None and each.kind == "user":
+                link_person(cast.engine.database, "everybody", each.principal.name, external_id=each.principal.name)
+        cast.callback = (token, secret)
+    return cast.callback
 
 
 Sender: TypeAlias = Callable[[Call], TestResponse]
@@ -228,6 +255,7 @@ API: dict[str, tuple[Sender, Reader]] = {
         _send("POST", "/human-tasks/<TASK>/decisions", SAID),
         plain,
     ),
+    "POST /api/v1/callbacks/{token}": (lambda call: call.callback(), plain),
     "POST /api/v1/bulk-decisions": (
         _send(
             "POST",

@@ -77,6 +77,7 @@ class Cast:
     people: dict[tuple[str, str, str], Person] = field(default_factory=dict)
     matters: dict[tuple[str, str], Matter] = field(default_factory=dict)
     others: dict[str, Principal] = field(default_factory=dict)
+    callback: tuple[str, str] | None = field(default=None, repr=False)
 
     def matter(self, person: Person, state: str) -> Matter:
         """The matter of this state in which this caller has their part."""

@@ -54,6 +54,7 @@ ABOUT_SOME = {
     "GET /api/v1/human-tasks",
     "POST /api/v1/bulk-decisions",
     "GET /inbox",
+    "POST /api/v1/callbacks/{token}",
     "GET /links/{link_id}",
     "POST /links/{link_id}/decide",
     "POST /inbox/bulk",
