@@ -15,6 +15,7 @@ from signoff.settings import Settings
 from signoff.store.queries_counts import count
 from signoff_api import (
     audit,
+    authority,
     callbacks,
     decisions,
     docs,
@@ -44,6 +45,7 @@ FEATURES: tuple[Routes, ...] = (
     decisions.routes,
     callbacks.routes,
     audit.routes,
+    authority.routes,
     webhooks.routes,
     health.routes,
     metrics.routes,

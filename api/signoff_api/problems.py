@@ -77,6 +77,26 @@ KINDS = _kinds(
         "The gate asked other people or groups. `candidates` of the human task names them.",
     ),
     (
+        "over_limit",
+        403,
+        "This is over your limit of authority",
+        "The gate asks for authority, and no limit of yours admits the payload as you would let it go on. `fix` says"
+        " who may approve it. Rejecting and asking for changes take no authority.",
+    ),
+    (
+        "own_limit",
+        403,
+        "Nobody sets their own limit",
+        "The limit of authority would apply to you, by your name or by a group that you are in. Another administrator"
+        " has to set it.",
+    ),
+    (
+        "old_version",
+        403,
+        "Only the newest version",
+        "An older version may lack a gate that was added since, so only an admin, operator or author may start one.",
+    ),
+    (
         "scope",
         403,
         "The API key is not for this",

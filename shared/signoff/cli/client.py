@@ -106,6 +106,14 @@ class Client:
         repeatable = repeatable or idempotency_key is not None
         return self._repeat(lambda: self._call("POST", where, body, headers), repeatable=repeatable)
 
+    def put(self, where: str, body: Any) -> Any:
+        """The body that a PUT is answered with; said twice it is the same as once."""
+        return self._repeat(lambda: self._call("PUT", where, body), repeatable=True).body
+
+    def delete(self, where: str) -> Any:
+        """The same for a DELETE."""
+        return self._repeat(lambda: self._call("DELETE", where), repeatable=True).body
+
     def items(self, where: str, query: Query, limit: int) -> tuple[list[Any], str | None]:
         """Up to `limit` items of a list, page by page, and the cursor to go on with."""
         found: list[Any] = []

@@ -27,7 +27,9 @@ def test_a_run_of_an_older_version_stays_with_it(api: Api) -> None:
     for text in ("one", "two"):
         author.register(f"workflow: old\ndescription: {text}\nsteps: [{{gate: g, reviewers: leads}}]", "old")
     assert api.as_("portal").start("old", 1)["version"] == 2
-    run = api.as_("portal").start("old", 1, version=1)
+    problem(api.as_("portal").post("/runs", {"workflow": "old", "input": 1, "version": 1}), 403, "old_version")
+    assert api.as_("portal").start("old", 1, version=2)["version"] == 2
+    run = api.as_("operator").start("old", 1, version=1)
     assert api.as_("ana").task(run)["version"] == 1
     problem(api.as_("portal").post("/runs", {"workflow": "old", "input": 1, "version": 3}), 404, "not_found")
 

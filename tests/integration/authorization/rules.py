@@ -105,6 +105,7 @@ _BY_ROLE = {
     "insights": Rule(may=_role("admin", "operator", "auditor", "author"), knows=_anybody),
     "inbox": Rule(may=_has_a_role, knows=_anybody),
     "webhooks": Rule(may=_role("admin"), knows=_anybody),
+    "authority": Rule(may=_role("admin"), knows=_anybody),
 }
 _PUBLIC = Rule(may=lambda who: True, public=True)
 _SIGNED_IN = Rule(may=_anybody)
@@ -149,6 +150,9 @@ API: dict[str, Rule] = {
     "POST /api/v1/webhooks/{webhook_id}/test": _BY_ROLE["webhooks"],
     "GET /api/v1/webhooks/{webhook_id}/deliveries": _BY_ROLE["webhooks"],
     "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": _BY_ROLE["webhooks"],
+    "GET /api/v1/authority": _BY_ROLE["authority"],
+    "PUT /api/v1/authority": _BY_ROLE["authority"],
+    "DELETE /api/v1/authority/{limit_id}": _BY_ROLE["authority"],
     "GET /healthz": _PUBLIC,
     "GET /readyz": _PUBLIC,
     "GET /metrics": _PUBLIC,

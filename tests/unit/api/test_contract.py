@@ -43,6 +43,7 @@ POST /bulk-decisions | GET /runs/{id}/audit | GET /audit/verification
 GET /webhooks | POST /webhooks | GET /webhooks/{id} | DELETE /webhooks/{id} | POST /webhooks/{id}/secret
 POST /webhooks/{id}/enable | POST /webhooks/{id}/test | GET /webhooks/{id}/deliveries
 POST /webhooks/{id}/deliveries/{delivery_id}/redeliver
+GET /authority | PUT /authority | DELETE /authority/{id}
 POST /callbacks/{token}
 """
 SIGNED = {"/api/v1/callbacks/{token}"}

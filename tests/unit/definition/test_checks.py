@@ -290,6 +290,14 @@ FAULTY: list[tuple[str, Callable[[], Any], str]] = [
     ("E130", wf(gate(due="8h", calendar={"zone": "UTC", "closed": ["24.12."]})), "closed: "),
     ("E130", wf(gate(due="8h", calendar={"zone": "UTC", "hour": "9"})), "unknown key 'hour'"),
     ("E130", wf(gate(calendar={"zone": "UTC"})), "nothing that is counted in it"),
+    ("E131", wf(gate(above="chiefs")), "has above and no authority"),
+    ("E131", wf(gate(authority=True, due="4h", on_timeout="approve")), "on_timeout goes on as an approval does"),
+    ("E131", wf(gate(authority=True, due="4h", on_timeout="continue")), "on_timeout goes on as an approval does"),
+    (
+        "E131",
+        wf(gate(authority=True, on_reject="continue"), Gate("then", reviewers="a")),
+        "on_reject goes on as an approval does",
+    ),
 ]
 
 

@@ -1,0 +1,67 @@
+"""Limits of authority over HTTP: who may set them, what a refusal says, and that decisions keep how one came in."""
+
+from __future__ import annotations
+
+import pytest
+from tests.integration.api.client import Api, problem
+
+DOCUMENT = """
+workflow: payout
+steps:
+  - gate: ok
+    reviewers: leads
+    authority: true
+    above: chiefs
+"""
+
+
+@pytest.fixture
+def task(api: Api) -> dict[str, object]:
+    api.as_("author").register(DOCUMENT, "payout")
+    run = api.as_("portal").start("payout", {"amount": 900})
+    found: dict[str, object] = api.as_("ana").task(run)
+    return found
+
+
+def test_an_administrator_sets_lists_and_ends_limits(api: Api, task: dict[str, object]) -> None:
+    admin = api.as_("admin")
+    body = {"subject": "user:ana", "limit": "amount <= 500.0", "workflow": "payout", "gate": "ok"}
+    made = admin.ok(admin.put("/authority", json=body))
+    assert (made["set_by"]["name"], made["ended_at"]) == ("admin", None)
+    assert admin.ok(admin.put("/authority", json=body))["id"] == made["id"]
+    assert [each["id"] for each in admin.ok(admin.get("/authority?subject=user:ana"))["items"]] == [made["id"]]
+    refused = problem(api.as_("ana").decide(task, "approve"), 403, "over_limit")
+    assert "amount <= 500.0" in refused["detail"]
+    assert refused["fix"]
+    ended = admin.ok(admin.delete(f"/authority/{made['id']}"))
+    assert ended["ended_by"]["name"] == "admin"
+    assert admin.ok(admin.get("/authority?subject=user:ana"))["items"] == []
+    kept = admin.ok(admin.get("/authority?subject=user:ana&ended=true"))["items"]
+    assert [each["id"] for each in kept] == [made["id"]]
+
+
+def test_a_limit_of_ones_own_is_refused(api: Api) -> None:
+    body = {"subject": "user:admin", "limit": "true"}
+    problem(api.as_("admin").put("/authority", json=body), 403, "own_limit")
+
+
+def test_a_limit_that_does_not_compile_names_the_field(api: Api, task: dict[str, object]) -> None:
+    found = problem(
+        api.as_("admin").put("/authority", json={"subject": "user:ana", "limit": "amount <"}), 422, "invalid"
+    )
+    assert [error["path"] for error in found["errors"]] == ["/limit"]
+
+
+def test_a_decision_by_key_keeps_its_prefix_and_the_pack_verifies_with_it(api: Api, task: dict[str, object]) -> None:
+    admin = api.as_("admin")
+    admin.ok(admin.put("/authority", json={"subject": "user:ana", "limit": "true", "workflow": "payout"}))
+    ana = api.as_("ana")
+    made = ana.ok(ana.decide(task, "approve"), 201)
+    log = admin.ok(admin.get(f"/runs/{made['run']['id']}/events"))["items"]
+    (data,) = [event["data"] for event in log if event["type"] == "decision.recorded"]
+    prefix = str(ana.key).split("_")[1]
+    assert data["authenticated"] == {"method": "api_key", "id": prefix, "started_with": None}
+    assert str(ana.key) not in str(log)
+    assert data["authority"]["limit"] == "true"
+    verified = api.as_("auditor").ok(api.as_("auditor").get(f"/audit/verification?run={made['run']['id']}"))
+    assert verified["ok"]
