@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from signoff.cli import (
     audit,
+    authority,
     database,
     definitions,
     doctor,
@@ -99,6 +100,7 @@ for feature in (
     sign_in,
     sessions,
     webhooks,
+    authority,
     doctor,
 ):
     feature.add_to(app)
