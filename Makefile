@@ -12,19 +12,22 @@ INSTALLED := .venv/.installed
 ARGS ?=
 # Test processes; each starts its own servers. Many tests wait for processes, so one more than two cores.
 TESTERS ?= 3
+# How much of the fault suite: slice, ci or long.
+TIER ?= long
 # What `make dev` runs.
 MODULES ?= refund,loan,publish
 
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help dev test long check bench lock install clean
+.PHONY: help dev test long chaos check bench lock install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make dev    everything in one terminal: PostgreSQL, broker, worker, beat, API, with the examples loaded'
 	@echo 'make test   the tests, against real servers'
 	@echo 'make long   the tests that take long: every route by every role, every stop, every unit of deploy/'
+	@echo 'make chaos  the fault suite, for hours; TIER=ci for a quarter of one, ARGS="--promise 1,4 --seed 7" for a part'
 	@echo 'make check  ruff, format, mypy, import-linter'
 	@echo 'make bench  throughput and latency, beside a bare Celery chain'
 	@echo 'make lock   requirements.lock and deploy/requirements.lock anew from pyproject.toml (needs uv)'
@@ -39,6 +42,9 @@ test: $(INSTALLED)
 
 long: $(INSTALLED)
 	@exec $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup -m long $(ARGS)
+
+chaos: $(INSTALLED)
+	@exec $(BIN)/python -m tests.chaos --tier $(TIER) $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

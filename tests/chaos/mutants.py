@@ -1,0 +1,124 @@
+"""Guards that are taken out, to see that the suite notices: `python -m tests.chaos.mutants [--promise N,M] [NAME…]`.
+
+Each mutant is one piece of one module, replaced in every process of the plant by `mutated.py`. The scenarios of its
+promise are played with it and have to fail; a mutant that passes is missed, and the command ends with 1. No mutant is
+in the product: there is no switch for one.
+
+This module imports nothing of the product: it is loaded before what it mutates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SEED = 20_250
+"""The same for all, so that a mutant that is missed is missed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One guard out. `tier` is the smallest at which it has to be caught."""
+
+    name: str
+    promise: int
+    what: str
+    module: str
+    old: str
+    new: str
+    tier: str = "slice"
+
+    def applied(self, source: str) -> str:
+        """The module without its guard. Raises AssertionError when the piece is not there, or more than once."""
+        assert source.count(self.old) == 1, f"{self.module} has {source.count(self.old)} times {self.old!r}"
+        return source.replace(self.old, self.new)
+
+
+_ALL = (
+    Mutant(
+        name="expired-leases-are-left",
+        promise=1,
+        what="the sweep takes no run from a worker that is gone",
+        module="signoff.store.leases",
+        old="""WHERE due_at <= clock_timestamp() AND status = 'running'\"""",
+        new="""WHERE due_at <= clock_timestamp() AND status = 'nobody'\"""",
+    ),
+    Mutant(
+        name="lost-messages-stay-lost",
+        promise=4,
+        what="the sweep sends no message again",
+        module="signoff.store.leases",
+        old="WHERE due_at <= clock_timestamp() AND status IN ('queued', 'retrying')",
+        new="WHERE due_at <= clock_timestamp() AND status IN ('retrying')",
+    ),
+    Mutant(
+        name="each-try-has-its-own-key",
+        promise=3,
+        what="a step that is repeated tells the receiver another key",
+        module="signoff.engine.execution",
+        old="{self.state.outputs.get(self.step.name, 0)}",
+        new="{self.epoch}",
+    ),
+    Mutant(
+        name="a-crash-is-500",
+        promise=5,
+        what="a database that goes away is an error of ours instead of a 503",
+        module="signoff.store.database",
+        old="    psycopg.OperationalError,\n    # After",
+        new="    # After",
+    ),
+    Mutant(
+        name="commits-do-not-wait-for-the-disk",
+        promise=5,
+        what="a decision is answered before it is on disk",
+        module="signoff.store.database",
+        old=""" -c timezone=UTC -c jit=off\"""",
+        new=""" -c timezone=UTC -c jit=off -c synchronous_commit=off\"""",
+        tier="ci",
+    ),
+)
+MUTANTS = {mutant.name: mutant for mutant in _ALL}
+
+
+def caught(mutant: Mutant) -> bool:
+    """Play the scenarios of its promise with this mutant, until one fails."""
+    from tests.chaos.registry import Tier, play, scenarios, stage
+
+    tier = Tier(mutant.tier)
+    for one in scenarios(tier=tier, promises=[mutant.promise]):
+        with stage(share=False, mutant=mutant.name) as on:
+            outcome = play(one, on, seed=SEED, tier=tier, say=lambda _: None)
+        if not outcome.ok:
+            print(f"caught: {mutant.name} ({mutant.what}): {outcome.problems[0]}", flush=True)
+            return True
+    print(f"MISSED: {mutant.name} ({mutant.what})", flush=True)
+    return False
+
+
+def run_all(promises: Iterable[int] = (), names: Iterable[str] = ()) -> dict[int, tuple[int, int]]:
+    """Caught and missed by promise."""
+    wanted, chosen = set(promises), set(names)
+    found: dict[int, list[bool]] = defaultdict(list)
+    for mutant in MUTANTS.values():
+        if (not wanted or mutant.promise in wanted) and (not chosen or mutant.name in chosen):
+            found[mutant.promise].append(caught(mutant))
+    return {promise: (each.count(True), each.count(False)) for promise, each in sorted(found.items())}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MUTANTS))
+    parser.add_argument("--promise", default="", metavar="N,M", help="only these")
+    asked = parser.parse_args()
+    found = run_all([int(part) for part in asked.promise.split(",") if part], asked.names)
+    print("\npromise  caught  missed")
+    for promise, (good, bad) in found.items():
+        print(f"{promise:>7}  {good:>6}  {bad:>6}")
+    return 1 if any(bad for _, bad in found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module a promise; each is found by its being here."""

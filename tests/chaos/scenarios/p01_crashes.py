@@ -1,0 +1,140 @@
+"""A 2xx decision survives any crash: at every failpoint a process dies, alone or with its whole group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.chaos.faults import Faults
+from tests.chaos.load import Load
+from tests.chaos.plant import wait_for
+from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
+from tests.chaos.workload import Item, Wish
+
+BATCH = 4
+"""Runs that are on their way when a process dies."""
+TRIES = 4
+"""Batches until a point has to have been passed."""
+PEOPLE = (Wish.APPROVE, Wish.EDIT, Wish.APPROVE, Wish.REJECT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A failpoint, and what has to go on for it to be passed."""
+
+    name: str
+    wishes: tuple[Wish, ...] = PEOPLE
+    before: str | None = None
+    """Another point, at which a process dies first: only then is there something to make good."""
+
+
+POINTS = (
+    Point(name="start.before_insert"),
+    Point(name="start.before_commit"),
+    Point(name="start.before_publish"),
+    Point(name="start.before_response"),
+    Point(name="decide.before_update"),
+    Point(name="decide.before_commit"),
+    Point(name="decide.before_publish"),
+    Point(name="decide.before_response"),
+    Point(name="decide.after_response"),
+    Point(name="cancel.before_commit", wishes=(Wish.CANCEL, Wish.APPROVE)),
+    Point(name="cancel.before_response", wishes=(Wish.CANCEL, Wish.APPROVE)),
+    Point(name="claim.before_update"),
+    Point(name="claim.after_update"),
+    Point(name="effect.before_call"),
+    Point(name="effect.after_call"),
+    Point(name="complete.before_update"),
+    Point(name="complete.before_commit"),
+    Point(name="complete.before_publish"),
+    Point(name="complete.after_publish"),
+    Point(name="acknowledge.before"),
+    Point(name="acknowledge.after"),
+    Point(name="sweep.before"),
+    Point(name="sweep.after"),
+    Point(name="sweep.before_resend", before="start.before_publish"),
+    Point(name="sweep.before_expire_commit", before="effect.after_call"),
+    Point(name="sweep.after_expire_commit", before="effect.after_call"),
+    Point(name="sweep.before_wake_commit", wishes=(Wish.TIMEOUT, Wish.APPROVE)),
+    Point(name="sweep.after_wake_commit", wishes=(Wish.TIMEOUT, Wish.APPROVE)),
+    Point(name="beat.before_publish"),
+    Point(name="beat.after_publish"),
+)
+FEW = ("decide.before_publish", "effect.after_call", "complete.before_commit")
+"""Those of the tier `slice`: the response, the effect, the step's commit."""
+ACTIONS = ("kill", "kill_group")
+
+
+@scenario(
+    promise=1,
+    title="a 2xx decision survives any crash",
+    sizes={
+        Tier.SLICE: Size(tries=1, faults=len(FEW)),
+        Tier.CI: Size(tries=3, faults=3 * len(POINTS)),
+        Tier.LONG: Size(tries=50, faults=50 * len(POINTS)),
+    },
+)
+def crashes(arena: Arena) -> Outcome:
+    """`tries` deaths at each point, of the process and of its group by turns. Short intervals: this is no promise of
+    how soon, beyond the 60 s.
+    """
+    plant = arena.plant(lose_every=50)
+    faults, load = arena.faults(plant), arena.load(plant, window=BATCH)
+    problems: list[str] = []
+    with load.running():
+        for at, (point, action) in enumerate(_rounds(arena)):
+            if not _die(arena, faults, load, point, action):
+                problems.append(f"nobody died at {point.name} in {TRIES} batches")
+            if at % 20 == 19:
+                arena.say(f"{faults.injected} deaths, {len(load.ended)} runs ended")
+    for point in _points(arena):
+        if faults.counts[point.name] < arena.size.tries:
+            problems.append(f"{point.name}: {faults.counts[point.name]} deaths, and {arena.size.tries} are asked for")
+    return arena.judged([load], faults, tried=len(load.items), problems=problems)
+
+
+def _points(arena: Arena) -> list[Point]:
+    return [point for point in POINTS if arena.tier is not Tier.SLICE or point.name in FEW]
+
+
+def _rounds(arena: Arena) -> Iterator[tuple[Point, str]]:
+    points = _points(arena)
+    for turn in range(arena.size.tries):
+        for at, point in enumerate(arena.draw.sample(points, len(points))):
+            yield point, ACTIONS[(turn + at) % 2]
+
+
+def _die(arena: Arena, faults: Faults, load: Load, point: Point, action: str) -> bool:
+    """Run batches until a process has died at this point, and wait until the batch is through."""
+    for _ in range(TRIES):
+        if point.before is not None:
+            faults.arm(point.before, "kill")
+        faults.arm(point.name, action, arena.draw.randint(1, 2))
+        load.add(_batch(arena, point))
+        load.wait()
+        if point.before is not None:
+            faults.fired(point.before)
+            faults.disarm(point.before)
+        # What nobody waits for, as a sweep, may come by a little later.
+        died = None
+        if wait_for(lambda: plant_fired(faults, point.name), seconds=1.0):
+            died = faults.fired(point.name)
+        faults.disarm(point.name)
+        if died is not None:
+            load.note_recovery(max(0.0, time.time() - died))
+            return True
+    return False
+
+
+def plant_fired(faults: Faults, point: str) -> bool:
+    """Whether it has acted, without counting it yet."""
+    return (faults.plant.failpoints / f"{point}.fired").exists()
+
+
+def _batch(arena: Arena, point: Point) -> list[Item]:
+    """As many items of the wishes that pass this point."""
+    made: list[Item] = []
+    for at in range(BATCH):
+        made += arena.items(1, shares={point.wishes[at % len(point.wishes)]: 1})
+    return made
