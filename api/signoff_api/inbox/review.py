@@ -11,6 +11,7 @@ from flask import Response, request
 
 from signoff.authorization import Action, authorize, is_allowed
 from signoff.definition.edges import main_line_first
+from signoff.engine.authority import Standing, view_standing
 from signoff.errors import FieldError
 from signoff.model import TaskState
 from signoff.store.identity import people_among
@@ -46,6 +47,7 @@ class Loaded:
     path: Path
     shown: tuple[Revision, ...]
     people: tuple[str, ...]
+    standing: Standing | None
     since: str
 
 
@@ -83,6 +85,7 @@ def load(visit: Visit, human_task_id: UUID) -> Loaded:
         history = [stored.event for stored in load_events(cursor, run.id)] if view.row.revision > 1 else []
         may_assign = view.row.state == TaskState.OPEN and is_allowed(visit.principal, Action.ASSIGN, view.facts)
         candidates = view.candidates
+        standing = view_standing(cursor, view, visit.principal)
         people = people_among(cursor, candidates.users, candidates.groups, limit=MAX_PEOPLE) if may_assign else []
     named = [
         person.name
@@ -95,6 +98,7 @@ def load(visit: Visit, human_task_id: UUID) -> Loaded:
         path=path,
         shown=revisions(view.graph, run.id, history, human_task_id),
         people=tuple(named),
+        standing=standing,
         since=since,
     )
 
@@ -117,7 +121,7 @@ def review_page(
     notice = _notice(visit, loaded, typed)
     since = notice["since"]
     latest = review_view.changes(view, loaded.shown)
-    viewer = _viewer(visit, view, now)
+    viewer = _viewer(visit, loaded, now)
     ids = list_human_task_ids(
         visit.engine.database, visit.principal, query.filter(visit.principal, now), limit=NEIGHBOURS
     )
@@ -156,12 +160,17 @@ def review_page(
     )
 
 
-def _viewer(visit: Visit, view: HumanTaskView, now: datetime) -> dict[str, Any]:
+def _viewer(visit: Visit, loaded: Loaded, now: datetime) -> dict[str, Any]:
     """What this person may do here, and why not."""
+    view = loaded.view
     is_open = view.row.state == TaskState.OPEN
     refusal = review_view.refusal(view, visit.principal, now)
+    over = loaded.standing if refusal is None and is_open and loaded.standing and not loaded.standing.within else None
     return {
         "refusal": refusal,
+        "over": over,
+        # Where something may be edited, the edit may bring it within limits; then the engine alone can tell.
+        "barred": view.limited_options if over is not None and not view.gate.editable else (),
         "can_decide": refusal is None and is_open,
         "can_claim": is_open and is_allowed(visit.principal, Action.CLAIM, view.facts),
         "mine": view.row.assignee == visit.principal.name,

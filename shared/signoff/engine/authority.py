@@ -16,6 +16,7 @@ from signoff.model import Candidates
 from signoff.store import authority as stored
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import find_principal, is_name
+from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.versions import VersionCache
 from signoff.transitions.above import above_of, asked_anew, put_above
 from signoff.transitions.fold import Fold
@@ -127,6 +128,13 @@ def standing(cursor: Cursor, asked: Asked, viewer: Principal) -> Standing | None
     )
 
 
+def view_standing(cursor: Cursor, view: HumanTaskView, viewer: Principal) -> Standing | None:
+    """The same of a human task that is shown."""
+    barred = view.row.requester_id if view.gate.four_eyes else None
+    asked = Asked(graph=view.graph, gate=view.gate, payload=view.row.payload, candidates=view.candidates, barred=barred)
+    return standing(cursor, asked, viewer)
+
+
 def _enough(cursor: Cursor, gate: GateNode, asked: Candidates, admitted: Iterable[Limit], barred: str | None) -> bool:
     return len(stored.able(cursor, asked, admitted, barred=barred, limit=gate.approvals)) >= gate.approvals
 
@@ -152,7 +160,7 @@ def _check_subject(cursor: Cursor, subject: str, by: Principal) -> None:
     kind, colon, name = subject.partition(":")
     if f"{kind}{colon}" not in (USER, GROUP) or not is_name(name):
         _refuse("/subject", f"{subject[:80]!r} is no subject", "write user:NAME or group:NAME")
-    if held_by_them(subject, by):
+    if _is_own(subject, by):
         raise Forbidden(
             f"the limit of {subject} would be one of your own",
             code="own_limit",
@@ -164,7 +172,7 @@ def _check_subject(cursor: Cursor, subject: str, by: Principal) -> None:
             _refuse("/subject", f"there is no person {name!r}", "name one who may sign in")
 
 
-def held_by_them(subject: str, principal: Principal) -> bool:
+def _is_own(subject: str, principal: Principal) -> bool:
     """Whether a limit of this subject applies to this principal."""
     return subject == f"{USER}{principal.name}" or subject.removeprefix(GROUP) in principal.groups
 

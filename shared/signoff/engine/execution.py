@@ -11,6 +11,7 @@ from uuid import UUID
 
 from signoff.canonical import Json
 from signoff.definition.graph import Graph, StepNode
+from signoff.engine.authority import concerns
 from signoff.engine.core import Core, Locked, Message, outputs_of, queue_of
 from signoff.errors import LeaseLost, SignoffError, StepError
 from signoff.failpoints import hit
@@ -140,7 +141,8 @@ def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: s
     fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now())
     locked = Locked(row=row, fold=fold, now=fold.now)
     made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
-    if len(fold.state.human_tasks) > 1:
+    # A gate that takes authority opens in a transaction that reads the limits.
+    if len(fold.state.human_tasks) > 1 or concerns(fold):
         return None
     with core.database.autocommit() as cursor:
         saved = save_held(cursor, row, fold.state, fold.events, made.lease)

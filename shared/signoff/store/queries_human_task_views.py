@@ -9,7 +9,7 @@ from uuid import UUID
 
 from signoff.authorization import HumanTaskFacts, oversees
 from signoff.canonical import Json
-from signoff.definition.graph import GateNode, Graph
+from signoff.definition.graph import GateNode, Graph, goes_on
 from signoff.definition.policy import rules_for
 from signoff.identity import Principal
 from signoff.model import Candidates, TaskState, format_time
@@ -124,6 +124,11 @@ class HumanTaskView:
     @property
     def gate(self) -> GateNode:
         return self.graph.gate(self.row.gate)
+
+    @property
+    def limited_options(self) -> tuple[str, ...]:
+        """The options that take a limit of authority here."""
+        return tuple(option for option in self.gate.options if self.gate.authority and goes_on(self.gate, option))
 
     @property
     def candidates(self) -> Candidates:
