@@ -11,11 +11,13 @@ from typer.core import TyperGroup
 from signoff.cli import (
     audit,
     authority,
+    callbacks,
     database,
     definitions,
     doctor,
     human_tasks,
     identities,
+    links,
     processes,
     runs,
     sessions,
@@ -100,6 +102,8 @@ for feature in (
     sign_in,
     sessions,
     webhooks,
+    links,
+    callbacks,
     authority,
     doctor,
 ):
