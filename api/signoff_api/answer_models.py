@@ -128,6 +128,7 @@ class Decision(Shown):
     payload_sha256: Sha256
     bulk_id: Id | None
     on_behalf_of: str | None
+    delegation_id: Id | None
     withdrawn: bool
     at: datetime
 
@@ -147,7 +148,10 @@ class Context(Shown):
 
 
 class HumanTask(Shown):
-    """A work item. `context` and `comments` are null, or left out of a pack, except where one is read."""
+    """A work item. `context` and `comments` are null, or left out of a pack, except where one is read.
+
+    `acting_for` are those for whom you may decide it, by their delegations, where you are not asked yourself.
+    """
 
     id: Id
     run_id: Id
@@ -171,6 +175,7 @@ class HumanTask(Shown):
     context: Context | None = None
     candidates: Candidates
     assignee: str | None
+    acting_for: list[str]
     priority: int
     due_at: datetime | None
     not_before_at: datetime | None

@@ -25,6 +25,7 @@ from signoff_api import (
     problems,
     runs,
     webhooks,
+    work,
     workflows,
 )
 from signoff_api.context import Wiring, wire
@@ -47,6 +48,7 @@ FEATURES: tuple[Routes, ...] = (
     audit.routes,
     authority.routes,
     webhooks.routes,
+    work.routes,
     health.routes,
     metrics.routes,
     docs.routes,

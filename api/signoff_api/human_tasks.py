@@ -116,5 +116,6 @@ def _filter(query: request_models.HumanTaskListQuery, viewer: Principal) -> Huma
         candidate=viewer.name if query.candidate == "me" else query.candidate,
         due_before=query.due_before,
         q=query.q,
+        snoozed=query.snoozed,
         sort=query.sort,
     )

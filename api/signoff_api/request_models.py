@@ -118,6 +118,9 @@ class HumanTaskListQuery(PageQuery):
             "answer asks for a narrower list.",
         ),
     ] = None
+    snoozed: Annotated[
+        Literal["hide", "only", "show"], Field(description="What to do with those that you have put off.")
+    ] = "hide"
     sort: Annotated[
         Literal["due_at", "-due_at", "created_at", "priority"],
         Field(description="`priority` shows the highest first; those without a due time come last."),

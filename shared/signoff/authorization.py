@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from signoff.errors import Forbidden, NotFound
-from signoff.identity import Principal
+from signoff.identity import Mandate, Principal
 from signoff.model import Candidates
 
 
@@ -33,11 +33,15 @@ class Action(StrEnum):
     RELEASE = "human_task.release"
     ASSIGN = "human_task.assign"
     COMMENT = "human_task.comment"
+    SNOOZE = "human_task.snooze"
     DECIDE = "human_task.decide"
+    DELEGATE = "delegation.manage"
+    READ_DELEGATIONS = "delegation.read"
     READ_AUDIT = "audit.read"
     READ_INSIGHTS = "insights.read"
     MANAGE_WEBHOOKS = "webhook.manage"
     MANAGE_AUTHORITY = "authority.manage"
+    MANAGE_NOTIFICATIONS = "notification.manage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +62,40 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HumanTaskFacts:
-    """What authorization has to know of a human task."""
+    """What authorization has to know of a human task, and of a decision on it: for whom it is said to be made.
+
+    `acts_for` is the mandate by which it is, read in the transaction that decides; None where it is only said.
+    """
 
     workflow: str
     requester_id: str
     candidates: Candidates
     assignee: str | None
     four_eyes: bool
+    on_behalf_of: str | None = None
+    acts_for: Mandate | None = None
 
 
-Facts: TypeAlias = WorkflowFacts | RunFacts | HumanTaskFacts | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegationFacts:
+    """What authorization has to know of a delegation: whose right it gives on, and to whom."""
+
+    delegator_id: str
+    delegate_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelFacts:
+    """What authorization has to know of a channel of notifications: whose it is, `user:NAME` or `group:NAME`."""
+
+    subject: str
+
+
+Facts: TypeAlias = WorkflowFacts | RunFacts | HumanTaskFacts | DelegationFacts | ChannelFacts | None
 """What an action is about; None for all there is, which no role for one workflow and no key for some is enough for."""
+
+_NO_PART = (WorkflowFacts, DelegationFacts, ChannelFacts)
+"""What nobody is a candidate of."""
 
 Reach: TypeAlias = frozenset[str] | None
 """The workflows a list is to show; None for all of them."""
@@ -88,15 +115,19 @@ _BY_ROLE: Mapping[Action, frozenset[str]] = {
     Action.RELEASE: frozenset({"admin", "operator", "auditor"}),
     Action.ASSIGN: frozenset({"admin", "operator"}),
     Action.COMMENT: frozenset({"admin", "operator", "auditor"}),
+    Action.SNOOZE: frozenset({"admin", "operator", "auditor"}),
     Action.DECIDE: frozenset(),
+    Action.DELEGATE: frozenset({"admin"}),
+    Action.READ_DELEGATIONS: frozenset({"admin", "operator", "auditor"}),
     Action.READ_AUDIT: frozenset({"admin", "operator", "auditor"}),
     Action.READ_INSIGHTS: frozenset({"admin", "operator", "auditor", "author"}),
     Action.MANAGE_WEBHOOKS: frozenset({"admin"}),
     Action.MANAGE_AUTHORITY: frozenset({"admin"}),
+    Action.MANAGE_NOTIFICATIONS: frozenset({"admin"}),
 }
 
 
-_FOR_ALL = (Action.MANAGE_WEBHOOKS, Action.MANAGE_AUTHORITY)
+_FOR_ALL = (Action.MANAGE_WEBHOOKS, Action.MANAGE_AUTHORITY, Action.MANAGE_NOTIFICATIONS)
 """What is about no workflow in particular: a role for one is not enough."""
 
 SCOPES: Mapping[Action, str] = {
@@ -114,11 +145,15 @@ SCOPES: Mapping[Action, str] = {
     Action.RELEASE: "tasks:claim",
     Action.ASSIGN: "tasks:assign",
     Action.COMMENT: "tasks:comment",
+    Action.SNOOZE: "tasks:claim",
     Action.DECIDE: "tasks:decide",
+    Action.DELEGATE: "delegations:manage",
+    Action.READ_DELEGATIONS: "delegations:read",
     Action.READ_AUDIT: "audit:read",
     Action.READ_INSIGHTS: "insights:read",
     Action.MANAGE_WEBHOOKS: "webhooks:manage",
     Action.MANAGE_AUTHORITY: "authority:manage",
+    Action.MANAGE_NOTIFICATIONS: "notifications:manage",
 }
 """The scope that a narrowed API key needs for each action."""
 
@@ -178,10 +213,13 @@ def _allow(principal: Principal, action: Action, facts: Facts) -> None:
     match action:
         case Action.DECIDE | Action.CLAIM:
             assert isinstance(facts, HumanTaskFacts)
-            _authorize_decider(principal, facts)
-        case Action.READ_RUN | Action.READ_HUMAN_TASK | Action.COMMENT | Action.RELEASE:
+            _authorize_decider(principal, facts, action)
+        case Action.READ_RUN | Action.READ_HUMAN_TASK | Action.COMMENT | Action.RELEASE | Action.SNOOZE:
             if not (_has_role(principal, action, facts) or _takes_part(principal, facts)):
                 raise NotFound("there is no such object, or none that you may see")
+        case Action.DELEGATE | Action.READ_DELEGATIONS:
+            assert facts is None or isinstance(facts, DelegationFacts)
+            _authorize_delegation(principal, action, facts)
         case Action.CANCEL_RUN | Action.RETRY_RUN:
             _authorize_own(principal, action, facts)
         case Action.ASSIGN:
@@ -190,13 +228,9 @@ def _allow(principal: Principal, action: Action, facts: Facts) -> None:
                 _allow(principal, Action.READ_HUMAN_TASK, facts)
                 raise Forbidden("only a candidate, an operator or an admin may assign this human task")
         case Action.START_OLD_VERSION:
-            if not _has_role(principal, action, facts):
-                # An older version may lack the very gate that was added since.
-                raise Forbidden(
-                    f"{principal.name} may start the newest version only",
-                    code="old_version",
-                    fix="leave version out; an admin, operator or author may name an older one",
-                )
+            _authorize_old_version(principal, facts)
+        case Action.MANAGE_NOTIFICATIONS:
+            _authorize_channel(principal, facts)
         case Action.LIST_RUNS | Action.LIST_HUMAN_TASKS:
             authorize_list(principal, action)
         case (
@@ -223,7 +257,25 @@ def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> boo
 
 def _has_role(principal: Principal, action: Action, facts: Facts) -> bool:
     found = reach(principal, action)
-    return found is None or (facts is not None and facts.workflow in found)
+    about = None if facts is None or isinstance(facts, (DelegationFacts, ChannelFacts)) else facts.workflow
+    return found is None or about in found
+
+
+def _authorize_channel(principal: Principal, facts: Facts) -> None:
+    """One's own channels are one's own; those of groups and of others are an administrator's."""
+    own = isinstance(facts, ChannelFacts) and principal.kind == "user" and facts.subject == f"user:{principal.name}"
+    if not (own or _has_role(principal, Action.MANAGE_NOTIFICATIONS, None)):
+        raise _lacks_role(principal, Action.MANAGE_NOTIFICATIONS)
+
+
+def _authorize_old_version(principal: Principal, facts: Facts) -> None:
+    if not _has_role(principal, Action.START_OLD_VERSION, facts):
+        # An older version may lack the very gate that was added since.
+        raise Forbidden(
+            f"{principal.name} may start the newest version only",
+            code="old_version",
+            fix="leave version out; an admin, operator or author may name an older one",
+        )
 
 
 def _lacks_role(principal: Principal, action: Action) -> Forbidden:
@@ -257,18 +309,36 @@ def _is_reached(principal: Principal, facts: WorkflowFacts | RunFacts | HumanTas
 
 
 def _takes_part(principal: Principal, facts: Facts) -> bool:
-    if facts is None or isinstance(facts, WorkflowFacts) or not _is_reached(principal, facts):
+    if facts is None or isinstance(facts, _NO_PART) or not _is_reached(principal, facts):
         return False
     if facts.requester_id == str(principal.id):
         return True
-    if principal.kind == "user" and facts.candidates.admit(principal.name, principal.groups):
+    if principal.kind == "user" and (
+        facts.candidates.admit(principal.name, principal.groups) or stands_for(principal, facts)
+    ):
         return True
     return isinstance(facts, HumanTaskFacts) and facts.assignee == principal.name
 
 
 def _may_hand_on(principal: Principal, facts: HumanTaskFacts) -> bool:
-    asked = principal.kind == "user" and facts.candidates.admit(principal.name, principal.groups)
+    asked = principal.kind == "user" and (
+        facts.candidates.admit(principal.name, principal.groups) or bool(stands_for(principal, facts))
+    )
     return asked and _is_reached(principal, facts)
+
+
+def _authorize_delegation(principal: Principal, action: Action, facts: DelegationFacts | None) -> None:
+    """One's own right is one's own to give on, and to take back; an admin may for others. Both ends may know of it."""
+    if _has_role(principal, action, None):
+        return
+    own = facts is not None and principal.kind == "user" and facts.delegator_id == str(principal.id)
+    if own or (action is Action.READ_DELEGATIONS and facts is not None and facts.delegate_id == str(principal.id)):
+        return
+    if facts is not None and str(principal.id) == facts.delegate_id:
+        raise Forbidden("only who gave it, or an admin, may end it")
+    if facts is None:
+        raise _lacks_role(principal, action)
+    raise NotFound("there is no such delegation, or none that you may see")
 
 
 def _authorize_own(principal: Principal, action: Action, facts: Facts) -> None:
@@ -278,15 +348,49 @@ def _authorize_own(principal: Principal, action: Action, facts: Facts) -> None:
         raise Forbidden("only who started the run, an operator or an admin may do this")
 
 
-def _authorize_decider(principal: Principal, facts: HumanTaskFacts) -> None:
-    """A person, among the candidates, who did not ask for it themselves."""
+def stands_for(principal: Principal, facts: RunFacts | HumanTaskFacts) -> tuple[Mandate, ...]:
+    """The mandates of those who are asked here: for whom this person may read it, and decide."""
+    return tuple(
+        each
+        for each in principal.mandates
+        if each.workflow in (None, facts.workflow) and facts.candidates.admit(each.name, each.groups)
+    )
+
+
+def _asked_for_it(facts: HumanTaskFacts, mandate: Mandate) -> bool:
+    return facts.four_eyes and facts.requester_id == str(mandate.principal_id)
+
+
+def _expect_mandator(principal: Principal, facts: HumanTaskFacts, mandate: Mandate) -> None:
+    """Who gave the mandate could decide it: nobody hands on what they have not."""
+    if _asked_for_it(facts, mandate):
+        raise Forbidden(f"{mandate.name} started the run; nobody may decide it in their stead", code="four_eyes")
+    if mandate.workflow not in (None, facts.workflow) or not facts.candidates.admit(mandate.name, mandate.groups):
+        raise Forbidden(
+            f"{mandate.name}, for whom {principal.name} would decide, is not a candidate of this human task",
+            code="not_candidate",
+        )
+
+
+def _authorize_decider(principal: Principal, facts: HumanTaskFacts, action: Action) -> None:
+    """A person, among the candidates or by the mandate of one, who did not ask for it themselves."""
     # A person who is not a candidate is told so instead of "no such human task": they were handed the id by a
     # colleague or a message, and the id is too long to guess, so this tells a stranger nothing.
     if principal.kind != "user":
         raise Forbidden(f"{principal.name} is a {principal.kind}; only a person may decide", code="not_human")
     if facts.four_eyes and facts.requester_id == str(principal.id):
         raise Forbidden("who started the run may not decide its gates", code="four_eyes")
-    if not facts.candidates.admit(principal.name, principal.groups):
-        raise Forbidden(f"{principal.name} is not a candidate of this human task", code="not_candidate")
+    if facts.acts_for is not None:
+        _expect_mandator(principal, facts, facts.acts_for)
+    elif not facts.candidates.admit(principal.name, principal.groups):
+        others = [each.name for each in stands_for(principal, facts) if not _asked_for_it(facts, each)]
+        if others and action is Action.CLAIM:
+            return
+        if facts.on_behalf_of is not None:
+            raise Forbidden(
+                f"{principal.name} has no mandate of {facts.on_behalf_of!r} that holds now", code="no_delegation"
+            )
+        fix = f"decide for {' or '.join(others)}, by on_behalf_of" if others else None
+        raise Forbidden(f"{principal.name} is not a candidate of this human task", code="not_candidate", fix=fix)
     if not _is_reached(principal, facts):
         raise Forbidden("this API key is for other workflows", code="scope", fix="use a key for this workflow")

@@ -44,12 +44,24 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """By which delegation a person may decide for another: for whom, who they are now, and in which workflow alone."""
+
+    delegation_id: UUID
+    principal_id: UUID
+    name: str
+    groups: frozenset[str] = frozenset()
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """An actor with the groups and roles it has now. `name` is unique.
 
     `authentication` is how this request knows it; None where nobody asks over a wire. It is no part of who it is.
     `roles` hold everywhere, `grants` for one workflow each. `scopes` and `workflows` are what the API key that was
     shown, or that its session was begun with, is narrowed to: see `signoff.authorization.SCOPES`; None is not at all.
+    `mandates` are the people for whom it may decide now.
     """
 
     id: UUID
@@ -61,6 +73,7 @@ class Principal:
     scopes: frozenset[str] | None = None
     workflows: frozenset[str] | None = None
     authentication: Authentication | None = field(default=None, compare=False)
+    mandates: tuple[Mandate, ...] = field(default=(), compare=False)
 
     @property
     def actor(self) -> Actor:

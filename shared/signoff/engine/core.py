@@ -18,6 +18,7 @@ from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
 from signoff.store.rows import RunRow
 from signoff.store.runs import Lease, load_events, load_values, lock_run, save
+from signoff.store.staff import StoredStaff
 from signoff.store.versions import VersionCache
 from signoff.strict_json import MAX_DEPTH
 from signoff.transitions import runs
@@ -61,6 +62,7 @@ class Core:
             run_id=run_id,
             now=now,
             history=lambda: [stored.event for stored in load_events(cursor, run_id)],
+            staff=StoredStaff(cursor),
         )
         return Locked(row=row, fold=fold, now=now)
 
@@ -130,6 +132,7 @@ class Core:
                 human_task_id=task.id,
                 now=locked.fold.now,
                 new_id=self.new_id,
+                staff=StoredStaff(cursor),
             )
             messages += self.insert(cursor, fold)
         return messages

@@ -7,14 +7,14 @@ that does what they ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from signoff.authority import ANY, Limit
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import anchoring, authority, execution, human_tasks, links, runs
+from signoff.engine import anchoring, authority, execution, human_tasks, links, runs, work
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
 from signoff.engine.anchoring import Anchored
@@ -29,6 +29,7 @@ from signoff.ids import new_id
 from signoff.model import Actor, Event, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
+from signoff.store.delegations import Delegation, NewDelegation
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.task_links import TaskLink
 from signoff.store.versions import Registered, VersionCache
@@ -198,6 +199,29 @@ class Engine:
     def list_limits(self, *, subject: str | None = None, ended: bool = False, by: Principal) -> list[Limit]:
         """The limits of authority; with `ended` also those that hold no more. Raises Forbidden."""
         return authority.list_limits(self.database, subject=subject, ended=ended, by=by)
+
+    def delegate(self, asked: NewDelegation, *, delegator: str | None = None, by: Principal) -> Delegation:
+        """Let somebody decide in one's stead, or say that one is away; of others only admins may.
+
+        Raises Forbidden, NotFound, InvalidInput, Conflict.
+        """
+        return work.delegate(self.core, asked, delegator=delegator, by=by)
+
+    def end_delegation(self, delegation_id: UUID, *, by: Principal) -> Delegation:
+        """End a delegation or an absence now. A decision made by it meanwhile comes first, or is refused."""
+        return work.end_delegation(self.core, delegation_id, by=by)
+
+    def list_delegations(self, *, of: str | None = None, ended: bool = False, by: Principal) -> list[Delegation]:
+        """One's own, given and received; of somebody else, or of all (`*`), for who may see them."""
+        return work.list_delegations(self.core, of=of, ended=ended, by=by)
+
+    def snooze(self, human_task_id: UUID, *, until: datetime, by: Principal) -> None:
+        """Put a human task off for oneself; nothing of it is in the log. Raises NotFound, Conflict, InvalidInput."""
+        work.snooze(self.core, human_task_id, until=until, by=by)
+
+    def unsnooze(self, human_task_id: UUID, *, by: Principal) -> None:
+        """Bring back what one has put off."""
+        work.unsnooze(self.core, human_task_id, by=by)
 
     def claim_run(self, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
         """Take a queued run for a worker; None when the message was a duplicate or came too late."""

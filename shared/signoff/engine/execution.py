@@ -22,6 +22,7 @@ from signoff.store.runs import Lease, load_values, save_held
 from signoff.transitions import steps
 from signoff.transitions.advance import fail as fail_run
 from signoff.transitions.fold import Fold
+from signoff.transitions.staff import NotRead, StaffNotRead
 from signoff.transitions.steps import Failure
 
 
@@ -138,9 +139,13 @@ def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: s
     row, clock = claimed.row, claimed.clock
     if row is None or clock is None or row.has_human_tasks:
         return None
-    fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now())
+    fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now(), staff=NotRead())
     locked = Locked(row=row, fold=fold, now=fold.now)
-    made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+    try:
+        made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+    except StaffNotRead:
+        # A gate that asks people by name, or hands its human tasks to somebody: people are read in a transaction.
+        return None
     # A gate that takes authority opens in a transaction that reads the limits.
     if len(fold.state.human_tasks) > 1 or concerns(fold):
         return None

@@ -13,7 +13,7 @@ from signoff.engine import authority
 from signoff.engine.core import Core, Locked, Message, is_storable
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.failpoints import hit
-from signoff.identity import Principal
+from signoff.identity import Mandate, Principal
 from signoff.model import Decision, Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
 from signoff.store.callers import still
@@ -21,6 +21,7 @@ from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import find_principal
 from signoff.store.leases import hold_claim
+from signoff.store.mandates import held_mandate, used_mandate
 from signoff.store.runs import run_of_human_task
 from signoff.transitions import collaboration, decisions
 from signoff.transitions.decisions import DecisionRequest
@@ -138,7 +139,10 @@ def decide(
 def withdraw(core: Core, human_task_id: UUID, *, by: Principal) -> None:
     with core.database.transaction() as cursor, _opened(core, cursor, human_task_id) as (locked, task):
         by = still(cursor, by)
-        authorize(by, Action.DECIDE, facts_of(locked, task))
+        own = next((said for said in task.current_decisions if said.actor.id == str(by.id)), None)
+        # One's own word may be taken back also when the mandate has ended meanwhile.
+        used = used_mandate(cursor, own.delegation_id) if own is not None and own.delegation_id else None
+        authorize(by, Action.DECIDE, facts_of(locked, task, acts_for=used))
         decisions.withdraw(locked.fold, task, actor=by.actor)
 
 
@@ -176,7 +180,9 @@ def decide_in_bulk(
     return BulkOutcome(bulk_id=bulk_id, results=tuple(results))
 
 
-def facts_of(locked: Locked, task: HumanTask) -> HumanTaskFacts:
+def facts_of(
+    locked: Locked, task: HumanTask, *, on_behalf_of: str | None = None, acts_for: Mandate | None = None
+) -> HumanTaskFacts:
     """What authorization has to know of this human task."""
     return HumanTaskFacts(
         workflow=locked.state.workflow,
@@ -184,6 +190,8 @@ def facts_of(locked: Locked, task: HumanTask) -> HumanTaskFacts:
         candidates=task.candidates,
         assignee=task.assignee,
         four_eyes=locked.fold.graph.gate(task.gate).four_eyes,
+        on_behalf_of=on_behalf_of,
+        acts_for=acts_for,
     )
 
 
@@ -216,7 +224,8 @@ def _decide(
     locked, task = _lock_human_task(core, cursor, human_task_id)
     run_id = locked.state.run_id
     by = still(cursor, by)
-    authorize(by, Action.DECIDE, facts_of(locked, task))
+    request, mandate = _mandated(cursor, locked, task, request, by=by)
+    authorize(by, Action.DECIDE, facts_of(locked, task, on_behalf_of=request.on_behalf_of, acts_for=mandate))
     if idempotency is not None:
         earlier = keys.begin(cursor, str(by.id), idempotency, keep_hours=core.settings.idempotency_hours)
         if earlier is not None:
@@ -239,6 +248,25 @@ def _decide(
     made = UUID(recorded.id)
     _keep(cursor, by, idempotency, made)
     return messages, _decided(made, task, run_id, replayed=False)
+
+
+def _mandated(
+    cursor: Cursor, locked: Locked, task: HumanTask, request: DecisionRequest, *, by: Principal
+) -> tuple[DecisionRequest, Mandate | None]:
+    """The request with the mandate it is made by; whatever it says of one itself counts for nothing.
+
+    Without one `on_behalf_of` is only what a candidate says of whom they speak for.
+    """
+    mandate = None
+    if request.on_behalf_of is not None:
+        mandate = held_mandate(cursor, by, request.on_behalf_of, locked.state.workflow)
+    if mandate is not None and task.candidates.admit(by.name, by.groups):
+        # Who may decide anyway needs nobody's right: it is used where it is one.
+        mandate = mandate if task.candidates.admit(mandate.name, mandate.groups) else None
+    if mandate is None:
+        return replace(request, delegation_id=None, acts_for=None), None
+    used = replace(request, delegation_id=str(mandate.delegation_id), acts_for=str(mandate.principal_id))
+    return used, mandate
 
 
 def _recorded(

@@ -20,6 +20,7 @@ from signoff.model import RunStatus
 from signoff.store import leases
 from signoff.store.idempotency import forget_old
 from signoff.store.sessions import forget_ended
+from signoff.store.snoozes import forget_snoozes
 from signoff.transitions import collaboration, steps, timers
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ def sweep(core: Core) -> Swept:
             cursor, keep_hours=core.settings.idempotency_hours, limit=core.settings.sweep_batch
         )
         forget_ended(cursor, limit=core.settings.sweep_batch)
+        forget_snoozes(cursor, limit=core.settings.sweep_batch)
     hit("sweep.after")
     return swept
 

@@ -7,6 +7,7 @@ whoever takes it away waits until the act is committed, or the act finds it gone
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +15,12 @@ from signoff.errors import Unauthenticated
 from signoff.identity import Authentication, Principal
 from signoff.store.database import Cursor
 from signoff.store.identity import PRINCIPAL, narrowed, principal_from_row
+from signoff.store.mandates import MANDATED, mandates_from_row
 
-_PRINCIPAL = f"SELECT {PRINCIPAL} FROM principals p WHERE p.id = %s AND p.disabled_at IS NULL FOR SHARE OF p"  # noqa: S608
+_PRINCIPAL = (
+    f"SELECT {PRINCIPAL}, {MANDATED} FROM principals p"  # noqa: S608
+    " WHERE p.id = %s AND p.disabled_at IS NULL FOR SHARE OF p"
+)
 _OPEN = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())"
 _KEY = (
     "SELECT k.scopes, k.workflows FROM api_keys k"  # noqa: S608
@@ -41,7 +46,9 @@ def still(cursor: Cursor, by: Principal) -> Principal:
     scopes, workflows = _let_in(cursor, by.id, by.authentication) if row is not None else _UNNARROWED
     if row is None:
         raise _gone()
-    return narrowed(principal_from_row(row), scopes, workflows, by.authentication)
+    *found, mandates = row
+    caller = narrowed(principal_from_row(found), scopes, workflows, by.authentication)
+    return replace(caller, mandates=mandates_from_row(mandates))
 
 
 def _let_in(cursor: Cursor, principal_id: UUID, known_by: Authentication) -> Any:

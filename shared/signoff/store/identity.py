@@ -26,6 +26,7 @@ from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
 from signoff.identity import ROLES, Authentication, Grant, Principal
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
+from signoff.store.mandates import MANDATED, mandates_from_row
 from signoff.store.schema import api_keys, principals
 
 Kind: TypeAlias = Literal["user", "service", "agent"]
@@ -49,7 +50,7 @@ PRINCIPAL = f"p.id, p.name, p.kind, p.groups, p.roles, {GRANTED}"
 """The columns of the principal `p` that `principal_from_row` reads."""
 
 _AUTHENTICATE = f"""
-SELECT {PRINCIPAL}, k.scopes, k.workflows, k.prefix
+SELECT {PRINCIPAL}, k.scopes, k.workflows, k.prefix, {MANDATED}
 FROM api_keys k JOIN principals p ON p.id = k.principal_id
 WHERE k.hash = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
   AND p.disabled_at IS NULL
@@ -276,9 +277,10 @@ def authenticate(database: Database, key: str) -> Principal | None:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
     if row is None:
         return None
-    *owner, scopes, workflows, shown = row
+    *owner, scopes, workflows, shown, mandates = row
     known_by = Authentication(method="api_key", id=shown)
-    return narrowed(principal_from_row(owner), scopes, workflows, known_by)
+    found = narrowed(principal_from_row(owner), scopes, workflows, known_by)
+    return replace(found, mandates=mandates_from_row(mandates))
 
 
 def narrowed(

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from signoff.authorization import HumanTaskFacts, oversees
+from signoff.authorization import HumanTaskFacts, oversees, stands_for
 from signoff.canonical import Json
 from signoff.definition.graph import GateNode, Graph, goes_on
 from signoff.definition.policy import rules_for
-from signoff.identity import Principal
+from signoff.identity import Mandate, Principal
 from signoff.model import Candidates, TaskState, format_time
 
 
@@ -30,6 +30,7 @@ class DecisionView:
     payload_sha256: str
     bulk_id: UUID | None
     on_behalf_of: str | None
+    delegation_id: UUID | None
     withdrawn: bool
     at: datetime
 
@@ -46,6 +47,7 @@ class DecisionView:
             "payload_sha256": self.payload_sha256,
             "bulk_id": None if self.bulk_id is None else str(self.bulk_id),
             "on_behalf_of": self.on_behalf_of,
+            "delegation_id": None if self.delegation_id is None else str(self.delegation_id),
             "withdrawn": self.withdrawn,
             "at": format_time(self.at),
         }
@@ -120,6 +122,7 @@ class HumanTaskView:
     decisions: tuple[DecisionView, ...]
     context: ContextView | None = None
     comments: tuple[CommentView, ...] = ()
+    acting_for: tuple[str, ...] = ()
 
     @property
     def gate(self) -> GateNode:
@@ -145,14 +148,22 @@ class HumanTaskView:
             four_eyes=self.gate.four_eyes,
         )
 
+    def stands_for(self, viewer: Principal) -> tuple[Mandate, ...]:
+        """The mandates by which the viewer, who is not asked here, may decide."""
+        if viewer.kind != "user" or self.candidates.admit(viewer.name, viewer.groups):
+            return ()
+        return stands_for(viewer, self.facts)
+
     def for_viewer(self, viewer: Principal) -> HumanTaskView:
         """Without what others said, while the gate is blind and open and the viewer may still decide."""
         open_and_blind = self.gate.blind and self.row.state == TaskState.OPEN
-        may_decide = viewer.kind == "user" and self.candidates.admit(viewer.name, viewer.groups)
+        for_others = self.stands_for(viewer)
+        shown = replace(self, acting_for=tuple(each.name for each in for_others)) if for_others else self
+        may_decide = viewer.kind == "user" and (for_others or self.candidates.admit(viewer.name, viewer.groups))
         if not open_and_blind or (oversees(viewer, self.row.workflow) and not may_decide):
-            return self
+            return shown
         own = tuple(said for said in self.decisions if said.by["id"] == str(viewer.id))
-        return replace(self, decisions=own)
+        return replace(shown, decisions=own)
 
     def to_json(self) -> dict[str, Any]:
         row, gate, rules = self.row, self.gate, rules_for(self.graph, self.row.gate)
@@ -178,6 +189,7 @@ class HumanTaskView:
             "recommendation": rules.recommendation(row.payload),
             "candidates": self.candidates.to_json(),
             "assignee": row.assignee,
+            "acting_for": list(self.acting_for),
             "priority": row.priority,
             "due_at": _time(row.due_at),
             "not_before_at": _time(row.not_before),

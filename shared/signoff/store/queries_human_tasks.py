@@ -20,6 +20,7 @@ from signoff.identity import Principal
 from signoff.model import TaskState
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import find_principal
+from signoff.store.mandates import mandates_of
 from signoff.store.queries import (
     Page,
     Prepared,
@@ -41,8 +42,9 @@ from signoff.store.queries_human_task_views import (
     HumanTaskRow,
     HumanTaskView,
 )
-from signoff.store.queries_visibility import is_candidate, visible_human_tasks
+from signoff.store.queries_visibility import is_asked, is_candidate, visible_human_tasks
 from signoff.store.schema import decisions, events, human_tasks
+from signoff.store.snoozes import is_snoozed
 from signoff.store.versions import VersionCache
 
 Sort: TypeAlias = Literal["due_at", "-due_at", "created_at", "priority", "-completed_at"]
@@ -79,7 +81,7 @@ class HumanTaskFilter:
     """Which human tasks a list shows; None is no condition.
 
     `assignee` is a name, or "" for those that nobody holds. `candidate` is a person or a group. `mine` is a person who
-    holds it or is asked by name. `q` is looked for in titles and run ids.
+    holds it or is asked by name. `q` is looked for in titles and run ids. `snoozed` are those the viewer has put off.
     """
 
     state: str = TaskState.OPEN
@@ -91,6 +93,7 @@ class HumanTaskFilter:
     mine: str | None = None
     due_before: datetime | None = None
     q: str | None = None
+    snoozed: Literal["hide", "only", "show"] = "show"
     sort: Sort = "due_at"
 
     def described(self) -> dict[str, Any]:
@@ -112,6 +115,7 @@ _DECISION_COLUMNS = (
     decisions.c.payload_sha256,
     decisions.c.bulk_id,
     decisions.c.on_behalf_of,
+    decisions.c.delegation_id,
     decisions.c.withdrawn,
     decisions.c.at,
 )
@@ -190,8 +194,7 @@ def list_human_tasks(
 ) -> Page[HumanTaskView]:
     """The human tasks the viewer may see. Raises InvalidInput for a bad limit or cursor, and for too long a search."""
     order = _ORDERS[chosen.sort]
-    where = _conditions(database, chosen)
-    where += visible_human_tasks(viewer)
+    where = _conditions(database, chosen) + visible_human_tasks(viewer) + _snoozed(chosen, viewer)
     if cursor is not None:
         where.append(behind(order, decode_cursor(cursor, chosen.described(), order)))
     size = sa.func.coalesce(sa.func.octet_length(sa.cast(human_tasks.c.payload, sa.Text)), 0)
@@ -211,8 +214,7 @@ def list_human_task_ids(
     database: Database, viewer: Principal, chosen: HumanTaskFilter, *, limit: int
 ) -> tuple[UUID, ...]:
     """The ids of the first human tasks of the same list: what comes before and after one of them."""
-    where = _conditions(database, chosen)
-    where += visible_human_tasks(viewer)
+    where = _conditions(database, chosen) + visible_human_tasks(viewer) + _snoozed(chosen, viewer)
     order = [key.order() for key in _ORDERS[chosen.sort]]
     with _reading(database, chosen) as connection:
         found = connection.execute(sa.select(human_tasks.c.id).where(*where).order_by(*order).limit(limit))
@@ -221,8 +223,7 @@ def list_human_task_ids(
 
 def count_human_tasks(database: Database, viewer: Principal, chosen: HumanTaskFilter, *, limit: int) -> int:
     """How many human tasks the same list has, counted up to `limit`."""
-    where = _conditions(database, chosen)
-    where += visible_human_tasks(viewer)
+    where = _conditions(database, chosen) + visible_human_tasks(viewer) + _snoozed(chosen, viewer)
     some = sa.select(sa.literal(1)).select_from(human_tasks).where(*where).limit(limit).subquery()
     with _reading(database, chosen) as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
@@ -311,5 +312,18 @@ def _asks(database: Database, candidate: str) -> sa.ColumnElement[bool]:
     """The human tasks that ask this group, or this person by name or by a group they are in."""
     with database.autocommit() as cursor:
         person = find_principal(cursor, candidate)
-    groups = person.groups if person is not None and person.kind == "user" else frozenset()
-    return is_candidate(candidate, groups | {candidate})
+        mandates = mandates_of(cursor, candidate) if person is not None else ()
+    if person is None or person.kind != "user":
+        return is_candidate(candidate, frozenset({candidate}))
+    # For whom they may decide they are asked as well.
+    return is_asked(replace(person, groups=person.groups | {candidate}, mandates=mandates))
+
+
+def _snoozed(chosen: HumanTaskFilter, viewer: Principal) -> list[sa.ColumnElement[bool]]:
+    match chosen.snoozed:
+        case "show":
+            return []
+        case "only":
+            return [is_snoozed(viewer.id)]
+        case "hide":
+            return [sa.not_(is_snoozed(viewer.id))]

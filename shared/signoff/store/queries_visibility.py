@@ -20,10 +20,31 @@ def is_candidate(user: str, groups: frozenset[str]) -> sa.ColumnElement[bool]:
     return sa.or_(named, sa.type_coerce(human_tasks.c.candidate_groups, _NAMES).overlap(sorted(groups)))
 
 
+def is_asked(viewer: Principal) -> sa.ColumnElement[bool]:
+    """The human tasks that this person may decide, or those for whom they may decide."""
+    # The same two indexed conditions with more names; a mandate for one workflow alone is a condition of its own.
+    everywhere = [each for each in viewer.mandates if each.workflow is None]
+    users = [viewer.name, *(each.name for each in everywhere)]
+    groups = viewer.groups.union(*(each.groups for each in everywhere))
+    conditions = [_asks_some(users, groups)]
+    for each in viewer.mandates:
+        if each.workflow is not None:
+            asked = is_candidate(each.name, each.groups)
+            conditions.append(sa.and_(human_tasks.c.workflow == each.workflow, asked))
+    return sa.or_(*conditions)
+
+
+def _asks_some(users: list[str], groups: frozenset[str]) -> sa.ColumnElement[bool]:
+    if len(users) == 1:
+        return is_candidate(users[0], groups)
+    named: sa.ColumnElement[bool] = sa.type_coerce(human_tasks.c.candidate_users, _NAMES).overlap(sorted(set(users)))
+    return sa.or_(named, sa.type_coerce(human_tasks.c.candidate_groups, _NAMES).overlap(sorted(groups)))
+
+
 def takes_part(viewer: Principal) -> sa.ColumnElement[bool]:
     """The human tasks in which somebody is a candidate or holds the task; the requester's come on top."""
     holds = human_tasks.c.assignee == viewer.name
-    return sa.or_(holds, is_candidate(viewer.name, viewer.groups)) if viewer.kind == "user" else holds
+    return sa.or_(holds, is_asked(viewer)) if viewer.kind == "user" else holds
 
 
 def visible_human_tasks(viewer: Principal) -> list[sa.ColumnElement[bool]]:

@@ -15,7 +15,6 @@ delegations = Table(
     Column("delegator_id", Uuid, ForeignKey("principals.id", name="delegations_delegator"), nullable=False),
     Column("delegate_id", Uuid, ForeignKey("principals.id", name="delegations_delegate")),
     Column("workflow", Text),
-    Column("gate", Text),
     Column("note", Text),
     at("from_at", nullable=False),
     at("until_at"),

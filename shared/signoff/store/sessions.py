@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,12 +24,13 @@ from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import PRINCIPAL, api_key_id, narrowed, principal_from_row
 from signoff.store.schema import api_keys, principals, sessions
+from signoff.store.mandates import MANDATED, mandates_from_row
 
 MAX_USER_AGENT = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _VALID = f"""
-SELECT {PRINCIPAL}, k.scopes, k.workflows, s.id, s.started_with
+SELECT {PRINCIPAL}, k.scopes, k.workflows, s.id, s.started_with, {MANDATED}
 FROM sessions s JOIN principals p ON p.id = s.principal_id LEFT JOIN api_keys k ON k.id = s.api_key_id
 WHERE s.hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND p.disabled_at IS NULL AND p.kind = 'user'
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
@@ -93,9 +95,10 @@ def session_principal(database: Database, token: str) -> Principal | None:
     if row is None:
         return None
     # What its key is narrowed to holds for the session too.
-    *owner, scopes, workflows, session_id, started_with = row
+    *owner, scopes, workflows, session_id, started_with, mandates = row
     known_by = Authentication(method="session", id=str(session_id), started_with=started_with)
-    return narrowed(principal_from_row(owner), scopes, workflows, known_by)
+    found = narrowed(principal_from_row(owner), scopes, workflows, known_by)
+    return replace(found, mandates=mandates_from_row(mandates))
 
 
 def touch_session(database: Database, token: str) -> None:

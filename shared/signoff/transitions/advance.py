@@ -5,7 +5,7 @@ Gates that the cursor reaches are evaluated here, in the same batch of events as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from signoff.definition.graph import GateNode
 from signoff.definition.policy import GateRules, Verdict, rules_for
 from signoff.model import REJECTED, Candidates, EventType, HumanTask, RunStatus
 from signoff.transitions.fold import Fold
+from signoff.transitions.staff import Member, StandIn
 from signoff.transitions.timing import timing
 
 NewId = Callable[[], UUID]
@@ -49,6 +50,15 @@ def reviewers_changed(rules: GateRules, task: HumanTask, payload: Json) -> dict[
     if asked == candidates_of(rules, task.payload):
         return None
     return {"candidates": asked.to_json(), "alarm": alarm_of(asked)}
+
+
+def revised_reviewers(fold: Fold, rules: GateRules, task: HumanTask, payload: Json) -> dict[str, Any]:
+    """The same as the event says it: with those who stand in; empty where the same people are asked."""
+    changed = reviewers_changed(rules, task, payload)
+    if changed is None:
+        return {}
+    asked, found = with_stand_ins(fold, fold.graph.gate(task.gate), Candidates.from_json(changed["candidates"]))
+    return changed | {"candidates": asked.to_json()} | said_of_stand_ins(found)
 
 
 def alarm_of(candidates: Candidates) -> str | None:
@@ -113,7 +123,8 @@ def _reach(fold: Fold, gate: GateNode, new_id: NewId) -> None:
 
 def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id: NewId) -> None:
     payload = fold.state.value
-    candidates = candidates_of(rules, payload)
+    candidates, standing_in = with_stand_ins(fold, gate, candidates_of(rules, payload))
+    assignee, candidates, replaced = _assignee(fold, gate, rules, candidates)
     fold.emit(
         EventType.GATE_OPENED,
         {
@@ -129,21 +140,56 @@ def _open(fold: Fold, gate: GateNode, rules: GateRules, verdict: Verdict, new_id
             "error": verdict.error,
             "candidates": candidates.to_json(),
             "alarm": alarm_of(candidates),
-            "assignee": _assignee(fold, gate, rules, candidates),
+            "assignee": assignee,
         }
+        | said_of_stand_ins([*standing_in, *replaced])
         | timing(gate, rules, payload, fold.now),
     )
 
 
-def _assignee(fold: Fold, gate: GateNode, rules: GateRules, candidates: Candidates) -> str | None:
-    """Whom the gate hands its human task to: nobody who could not decide it, as far as names can tell."""
-    barred = {fold.state.requester.name} if gate.four_eyes else set()
+def with_stand_ins(fold: Fold, gate: GateNode, candidates: Candidates) -> tuple[Candidates, list[StandIn]]:
+    """The candidates, and who stands in for those asked by name who are away. Members of groups have each other."""
+    if not candidates.users:
+        return candidates, []
+    found = [each for each in fold.staff.stand_ins(candidates.users).values() if not _is_barred(fold, gate, each)]
+    return candidates.with_(Candidates(users=tuple(each.name for each in found))), found
+
+
+def said_of_stand_ins(found: Iterable[StandIn]) -> dict[str, Any]:
+    """What an event says of those who were added: for whom, and by which delegation."""
+    listed = list({each.for_: each.to_json() for each in found}.values())
+    return {"stand_ins": listed} if listed else {}
+
+
+def _is_barred(fold: Fold, gate: GateNode, person: StandIn | Member) -> bool:
+    requester = fold.state.requester
+    return gate.four_eyes and (person.principal_id == requester.id or person.name == requester.name)
+
+
+def _assignee(
+    fold: Fold, gate: GateNode, rules: GateRules, candidates: Candidates
+) -> tuple[str | None, Candidates, list[StandIn]]:
+    """Whom the gate hands its human task to: nobody who could not decide it, as far as names can tell.
+
+    Who stands in for somebody who is away is asked as well, and that is told.
+    """
+    if gate.assign is None:
+        return None, candidates, []
     if gate.assign == ROUND_ROBIN:
-        return rules.in_turn(set(candidates.users) - barred, fold.run_id)
+        there = fold.staff.members(candidates.users, candidates.groups)
+        free = [member for member in there if not _is_barred(fold, gate, member)]
+        fewest = min((member.assigned for member in free), default=0)
+        # Those with as little to do take turns by the run's id: two gates that open at once wait for no lock.
+        turn = rules.in_turn([member.name for member in free if member.assigned == fewest], fold.run_id)
+        return turn, candidates, []
     named = rules.assignee(fold.state.value)
-    if named in barred or (not candidates.groups and named not in candidates.users):
-        return None
-    return named
+    barred = gate.four_eyes and named == fold.state.requester.name
+    if named is None or barred or (not candidates.groups and named not in candidates.users):
+        return None, candidates, []
+    away = fold.staff.stand_ins([named]).get(named)
+    if away is None or _is_barred(fold, gate, away):
+        return named, candidates, []
+    return away.name, candidates.with_(Candidates(users=(away.name,))), [away]
 
 
 def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:
@@ -164,5 +210,5 @@ def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:
             "carried": [],
         }
         | timing(fold.graph.gate(task.gate), rules, payload, fold.now)
-        | (reviewers_changed(rules, task, payload) or {}),
+        | revised_reviewers(fold, rules, task, payload),
     )

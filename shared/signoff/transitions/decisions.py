@@ -28,7 +28,7 @@ from signoff.model import (
     TaskState,
     format_time,
 )
-from signoff.transitions.advance import NewId, advance, reviewers_changed
+from signoff.transitions.advance import NewId, advance, reviewers_changed, revised_reviewers
 from signoff.transitions.edits import edited_payload, reject_bad_form
 from signoff.transitions.fold import Fold, route, values_received
 from signoff.transitions.human_task_events import WITHDRAW
@@ -39,7 +39,7 @@ class DecisionRequest:
     """What a person says. `payload_sha256` or `revision` tells what they saw; one of them is needed.
 
     `surface` and `reading_ms` are kept as the surface says them; see `signoff.model.Decision`. `authenticated` is the
-    engine's to set, from whom it was handed.
+    engine's to set, from whom it was handed; `delegation_id` and `acts_for` too, from the mandate it has checked.
     """
 
     decision: str
@@ -53,6 +53,8 @@ class DecisionRequest:
     surface: str | None = None
     reading_ms: int | None = None
     authenticated: Mapping[str, Json] | None = None
+    delegation_id: str | None = None
+    acts_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decisio
     for decision in task.decisions:
         if (
             decision.actor.id == actor.id
+            and decision.acts_for == request.acts_for
             and not decision.withdrawn
             and decision.decision == request.decision
             and decision.patch == request.patch
@@ -99,7 +102,7 @@ def decide(
     gate = fold.graph.gate(task.gate)
     if request.payload_sha256 is None and request.revision is None:
         raise PreconditionRequired
-    _expect_undecided(fold, task, actor)
+    _expect_undecided(fold, task, actor, acts_for=request.acts_for)
     _expect_same_view(task, request)
     reject_bad_form(gate, request)
     edited = edited_payload(gate, task, request.decision, request.patch)
@@ -232,7 +235,7 @@ def feedback_of(gate: GateNode, task: HumanTask, conclusion: Conclusion) -> dict
     }
 
 
-def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
+def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor, *, acts_for: str | None = None) -> None:
     if task.state is not TaskState.OPEN:
         raise Conflict(
             f"the human task is already {task.state}", winner=winner(task, fold.history), code="already_decided"
@@ -243,9 +246,11 @@ def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor) -> None:
             # It may still be taken back, and then others judge without having been told.
             first |= {"by": SOMEBODY.to_json(), "decision": None}
         raise Conflict("the gate is decided and its grace runs", winner=first, code="already_decided")
-    if any(decision.actor.id == actor.id for decision in task.current_decisions):
+    # Who decides for another speaks for both, and no person is two of a quorum.
+    seats = {actor.id, acts_for or actor.id}
+    if any(not decision.seats.isdisjoint(seats) for decision in task.current_decisions):
         raise Conflict(
-            "you have already decided on this revision",
+            "you, or the person you stand for, have already decided on this revision",
             code="already_voted",
             fix="another candidate has to decide now",
         )
@@ -302,6 +307,8 @@ def _record(
         "patch": request.patch,
         "payload_sha256": task.payload_sha256,
         "on_behalf_of": request.on_behalf_of,
+        "delegation_id": request.delegation_id,
+        "acts_for": request.acts_for,
         "bulk_id": request.bulk_id,
         "surface": request.surface,
         "reading_ms": request.reading_ms,
@@ -334,8 +341,8 @@ def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded
         "restarted": False,
         "carried": [recorded.id],
     }
-    others = reviewers_changed(rules, task, payload)
-    if others is not None:
+    others = revised_reviewers(fold, rules, task, payload)
+    if others:
         data |= others | {"carried": []}
         data["why"] = f"{who} edited the payload, and as it is now others have to be asked"
     fold.emit(EventType.GATE_REVISED, data, actor=recorded.actor)

@@ -28,6 +28,7 @@ from signoff.model import (
     TaskState,
 )
 from signoff.transitions import human_task_events as tasks
+from signoff.transitions.staff import Staff, Unknown
 
 Handler: TypeAlias = Callable[[Graph, RunState, Event], RunState]
 
@@ -68,7 +69,7 @@ class Fold:
     """A batch of events on one run, each applied as it is added.
 
     `now` is the database's clock, read under the run's lock; events of one batch share it. `history` reads the log
-    before the batch, for the few commands that need more than the head.
+    before the batch, for the few commands that need more than the head; `staff` knows people, for gates that open.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Fold:
         run_id: UUID,
         now: datetime,
         history: Callable[[], Iterable[Event]] = tuple,
+        staff: Staff | None = None,
     ) -> None:
         self.graph = graph
         self.run_id = run_id
         self.now = now if state is None else max(now, state.updated_at)
         self.before = state
         self.history = history
+        self.staff: Staff = staff or Unknown()
         self.events: list[Event] = []
         self._state = state
 

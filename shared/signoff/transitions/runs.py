@@ -13,6 +13,7 @@ from signoff.errors import Conflict, FieldError, InvalidInput
 from signoff.model import Actor, Event, EventType, RunState, RunStatus
 from signoff.transitions.advance import NewId, advance
 from signoff.transitions.fold import Fold, transition, values_received
+from signoff.transitions.staff import Staff
 
 
 def create(
@@ -25,9 +26,10 @@ def create(
     labels: Mapping[str, str],
     now: datetime,
     new_id: NewId,
+    staff: Staff | None = None,
 ) -> Fold:
     """A new run at its first node; gates that stand there are evaluated at once."""
-    fold = Fold(graph, None, run_id=run_id, now=now)
+    fold = Fold(graph, None, run_id=run_id, now=now, staff=staff)
     data = {
         "workflow": graph.workflow,
         "version": version,
@@ -54,12 +56,13 @@ def create_branch(
     human_task_id: UUID,
     now: datetime,
     new_id: NewId,
+    staff: Staff | None = None,
 ) -> Fold:
     """A child run that starts at a branch of its parent's graph: the compensation after a late rejection.
 
     It has the parent's input, the outputs of its steps, its requester and its labels, and the label `compensates`.
     """
-    fold = Fold(graph, None, run_id=run_id, now=now)
+    fold = Fold(graph, None, run_id=run_id, now=now, staff=staff)
     data: dict[str, Any] = {
         "workflow": graph.workflow,
         "version": parent.version,

@@ -7,7 +7,7 @@ from typing import Any
 from signoff.definition.graph import End, GateNode, Rung, TakeOption
 from signoff.definition.policy import rules_for
 from signoff.model import OUTCOMES, TIMED_OUT, Candidates, DecidedBy, EventType, HumanTask, TaskState
-from signoff.transitions.advance import NewId, alarm_of
+from signoff.transitions.advance import NewId, alarm_of, said_of_stand_ins, with_stand_ins
 from signoff.transitions.decisions import Conclusion, conclude, conclusion_of
 from signoff.transitions.fold import Fold
 from signoff.transitions.human_task_events import next_rung
@@ -47,7 +47,9 @@ def _climb(fold: Fold, gate: GateNode, task: HumanTask, rung: Rung) -> None:
     if alarm is not None and rung.action == "reroute":
         # Handed to nobody it would wait for ever; so it stays with those who have it.
         to = task.candidates
-    fold.emit(EventType.GATE_ESCALATED, data | {"action": rung.action, "to": to.to_json(), "alarm": alarm})
+    to, standing_in = with_stand_ins(fold, gate, to)
+    data |= {"action": rung.action, "to": to.to_json(), "alarm": alarm} | said_of_stand_ins(standing_in)
+    fold.emit(EventType.GATE_ESCALATED, data)
 
 
 def _due(fold: Fold, gate: GateNode, task: HumanTask, new_id: NewId) -> Conclusion | None:

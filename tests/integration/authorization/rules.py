@@ -63,6 +63,11 @@ def _lists(who: Person) -> bool:
     return _has_a_role(who) and _sees(who)
 
 
+def _is_a_person_or(role: str) -> Audience:
+    """One's own right is a person's to give on; a program has none, and only who may for others is let further."""
+    return lambda who: who.kind == "user" or who.role == role
+
+
 def _is_without_role(who: Person) -> bool:
     return not _has_a_role(who)
 
@@ -153,6 +158,11 @@ API: dict[str, Rule] = {
     "GET /api/v1/authority": _BY_ROLE["authority"],
     "PUT /api/v1/authority": _BY_ROLE["authority"],
     "DELETE /api/v1/authority/{limit_id}": _BY_ROLE["authority"],
+    "GET /api/v1/delegations": _SIGNED_IN,
+    "POST /api/v1/delegations": Rule(may=_is_a_person_or("admin")),
+    "DELETE /api/v1/delegations/{delegation_id}": _SIGNED_IN,
+    "PUT /api/v1/human-tasks/{human_task_id}/snooze": Rule(may=_sees, while_=UNDECIDED),
+    "DELETE /api/v1/human-tasks/{human_task_id}/snooze": _READS_TASK,
     "GET /healthz": _PUBLIC,
     "GET /readyz": _PUBLIC,
     "GET /metrics": _PUBLIC,

@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant(
         promise="one person has one voice",
         function=decisions._expect_undecided,
-        old="decision.actor.id == actor.id",
+        old="not decision.seats.isdisjoint(seats)",
         new="False",
         scene="two must approve",
     ),

@@ -81,7 +81,7 @@ TestRandomRuns.settings = examples(100)
     ("function", "old", "new"),
     [
         (decisions._is_satisfied, "count >= (gate", "count + 1 >= (gate"),
-        (decisions._expect_undecided, "decision.actor.id == actor.id", "False"),
+        (decisions._expect_undecided, "not decision.seats.isdisjoint(seats)", "False"),
         (fold._gate_decided, 'if "value" in event.data:', "if False:"),
         (timers.fire, "task.wake_at > fold.now", "False"),
     ],

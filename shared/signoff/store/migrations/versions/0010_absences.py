@@ -16,7 +16,6 @@ CREATE TABLE delegations (
     delegator_id UUID NOT NULL,
     delegate_id UUID,
     workflow TEXT,
-    gate TEXT,
     note TEXT,
     from_at TIMESTAMP WITH TIME ZONE NOT NULL,
     until_at TIMESTAMP WITH TIME ZONE,
@@ -69,7 +68,8 @@ UPDATE human_tasks t SET ladder_ms = ARRAY(
     ORDER BY place
 )
 FROM (
-    SELECT DISTINCT ON (run_id, data->>'human_task_id') run_id, data->>'human_task_id' AS id, data->'ladder_ms' AS ladder
+    SELECT DISTINCT ON (run_id, data->>'human_task_id')
+        run_id, data->>'human_task_id' AS id, data->'ladder_ms' AS ladder
     FROM events WHERE type IN ('gate.opened', 'gate.revised') AND data->>'ladder_ms' IS NOT NULL
     ORDER BY run_id, data->>'human_task_id', seq DESC
 ) AS last
