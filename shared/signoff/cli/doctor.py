@@ -232,12 +232,16 @@ def _reviewers(database: Database) -> Iterator[Finding]:
         return
     newest = found.examples[0]
     asked = ", ".join([*(f"user:{name}" for name in newest.users), *newest.groups]) or "nobody"
+    fix = "put an enabled person who did not start the run into a group it asks: signoff principal update"
+    if newest.powerless:
+        asked += ", and nobody of them has a limit of authority there"
+        fix = f"set one: signoff authority set group:NAME LIMIT --workflow {newest.workflow} --gate {newest.gate}"
     yield Finding(
         name="reviewers",
         status="warn",
         detail=f"{found.count} open human tasks can be decided by nobody now; the newest is {newest.id}, of"
         f" {newest.workflow}/{newest.gate}, which asks {asked}",
-        fix="put an enabled person who did not start the run into a group it asks: signoff principal update",
+        fix=fix,
     )
 
 

@@ -40,10 +40,29 @@ WITH open_ones AS MATERIALIZED (
         SELECT 1 FROM decisions d JOIN open_ones o ON o.id = d.human_task_id
         WHERE d.human_task_id = a.id AND d.principal_id = a.person AND d.revision = o.revision AND NOT d.withdrawn
     ) GROUP BY a.id
+), asking AS MATERIALIZED (
+    SELECT g.workflow, g.version, g.gate, (v.graph #>> ARRAY['nodes', g.gate, 'four_eyes'])::boolean AS four_eyes
+    FROM (SELECT DISTINCT workflow, version, gate FROM open_ones) g
+        JOIN workflow_versions v ON v.workflow = g.workflow AND v.number = g.version
+    WHERE (v.graph #>> ARRAY['nodes', g.gate, 'authority'])::boolean
+), holders AS MATERIALIZED (
+    SELECT a.workflow, a.version, a.gate, a.four_eyes, p.id, p.name, p.groups
+    FROM asking a
+        JOIN authority_limits l ON l.ended_at IS NULL AND l.workflow IN ('*', a.workflow) AND l.gate IN ('*', a.gate)
+        JOIN people p ON l.subject = 'user:' || p.name
+            OR (l.subject LIKE 'group:%%' AND substr(l.subject, 7) = ANY(p.groups))
+), powerless AS (
+    SELECT o.id FROM open_ones o JOIN asking USING (workflow, version, gate)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM holders h
+        WHERE h.workflow = o.workflow AND h.version = o.version AND h.gate = o.gate
+            AND (h.name = ANY(o.candidate_users) OR h.groups && o.candidate_groups)
+            AND NOT (h.four_eyes AND h.id = o.requester_id)
+    )
 )
-SELECT o.id, o.workflow, o.gate, o.candidate_users, o.candidate_groups, count(*) OVER ()
-FROM open_ones o LEFT JOIN free f USING (id)
-WHERE f.id IS NULL OR (f.by_requester_alone AND (
+SELECT o.id, o.workflow, o.gate, o.candidate_users, o.candidate_groups, count(*) OVER (), p.id IS NOT NULL
+FROM open_ones o LEFT JOIN free f USING (id) LEFT JOIN powerless p USING (id)
+WHERE f.id IS NULL OR p.id IS NOT NULL OR (f.by_requester_alone AND (
     SELECT (v.graph #>> ARRAY['nodes', o.gate, 'four_eyes'])::boolean FROM workflow_versions v
     WHERE v.workflow = o.workflow AND v.number = o.version
 ))
@@ -53,13 +72,17 @@ ORDER BY o.id DESC LIMIT %(shown)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrandedTask:
-    """One that nobody could decide, and whom its gate asks."""
+    """One that nobody could decide, and whom its gate asks.
+
+    `powerless` where its gate takes authority and nobody it asks has a limit there, admitting this payload or not.
+    """
 
     id: UUID
     workflow: str
     gate: str
     users: tuple[str, ...]
     groups: tuple[str, ...]
+    powerless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +97,22 @@ def stranded_human_tasks(cursor: Cursor, *, looked_at: int = LOOKED_AT) -> Stran
     """The open human tasks that no enabled person could decide now.
 
     Nobody could where the gate asks only for people and groups that are not there, where under four eyes the one who
-    is there started the run, and where all who are there have decided on this revision and more are needed.
+    is there started the run, where all who are there have decided on this revision and more are needed, and where
+    approving takes authority and nobody who is asked has a limit of it.
     """
     cursor.execute(_STRANDED, {"looked_at": looked_at, "members": _MEMBERS, "shown": _SHOWN})
     rows = cursor.fetchall()
     return Stranded(
         count=rows[0][5] if rows else 0,
         examples=tuple(
-            StrandedTask(id=row[0], workflow=row[1], gate=row[2], users=tuple(row[3]), groups=tuple(row[4]))
+            StrandedTask(
+                id=row[0],
+                workflow=row[1],
+                gate=row[2],
+                users=tuple(row[3]),
+                groups=tuple(row[4]),
+                powerless=row[6],
+            )
             for row in rows
         ),
     )

@@ -74,6 +74,36 @@ def _decided(desk: Desk) -> UUID:
     return task
 
 
+def _within_a_limit_of_a_group(desk: Desk) -> UUID:
+    _limited(desk, "group:leads", "s-limit")
+    return _opened(desk, "s-limit", "leads", authority=True)
+
+
+def _without_any_limit(desk: Desk) -> UUID:
+    return _opened(desk, "n-limit", "leads", "user:max", authority=True)
+
+
+def _with_a_limit_for_another_workflow(desk: Desk) -> UUID:
+    _limited(desk, "user:max", "n-elsewhere-other")
+    return _opened(desk, "n-elsewhere", "user:max", authority=True)
+
+
+def _with_a_limit_of_the_requester_alone(desk: Desk) -> UUID:
+    _limited(desk, "user:ana", "n-own-limit")
+    return _opened(desk, "n-own-limit", "leads", by="ana", authority=True)
+
+
+def _with_a_limit_that_has_ended(desk: Desk) -> UUID:
+    _limited(desk, "user:max", "n-ended")
+    desk.sql("UPDATE authority_limits SET ended_at = now() WHERE workflow = 'n-ended'")
+    return _opened(desk, "n-ended", "user:max", authority=True)
+
+
+def _limited(desk: Desk, subject: str, workflow: str) -> None:
+    desk.engine.register(graph(gate("ok", "pay", authority=True), pay(), name=workflow), by=SYSTEM)
+    desk.engine.set_limit(subject=subject, limit="true", workflow=workflow, by=desk.people["admin"])
+
+
 def _by_nobody_at_all(desk: Desk) -> UUID:
     return _opened(desk, "n-nobody")
 
@@ -119,6 +149,7 @@ SOMEBODY: tuple[Scene, ...] = (
     _voted_and_taken_back,
     _in_grace,
     _decided,
+    _within_a_limit_of_a_group,
 )
 NOBODY: tuple[Scene, ...] = (
     _by_nobody_at_all,
@@ -129,6 +160,10 @@ NOBODY: tuple[Scene, ...] = (
     _by_the_requester_alone,
     _by_the_requester_alone_of_a_group,
     _by_who_has_decided_already,
+    _without_any_limit,
+    _with_a_limit_for_another_workflow,
+    _with_a_limit_of_the_requester_alone,
+    _with_a_limit_that_has_ended,
 )
 
 
