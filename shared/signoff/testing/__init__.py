@@ -41,6 +41,7 @@ def run(
     requester: str = "requester",
     labels: Mapping[str, str] | None = None,
     people: Mapping[str, Iterable[str]] | None = None,
+    limits: Mapping[str, str] | None = None,
     steps: Mapping[str, Callable[..., Any]] | None = None,
     auto_retry: bool = True,
     now: datetime = START,
@@ -52,6 +53,7 @@ def run(
     - `requester`: who starts the run; under four eyes the same name may not decide.
     - `people`: the groups of each person by name, and then only candidates may decide. Without it whoever decides is
       taken to be in every group that is asked; a gate that asks for one person by name still wants that one.
+    - `limits`: limits of authority by subject, `{"user:sam": "amount <= 500.0"}`, for gates that ask for them.
     - `steps`: functions to run instead of steps, by the steps' names. What they leave out of their annotations is
       taken from the step, and what they return has to fit the step's return type.
     - `auto_retry`: a failed try is made again at once, the clock moved on to it. False leaves the run `retrying`
@@ -63,8 +65,9 @@ def run(
     """
     graph = workflow.graph if isinstance(workflow, Workflow) else workflow
     definitions = workflow.steps if isinstance(workflow, Workflow) else None
-    simulation = Simulation(graph, Steps(graph, definitions, steps or {}), now=now, auto_retry=auto_retry)
-    asked = People(people, requester=requester)
+    asked = People(people, requester=requester, limits=limits or {})
+    functions = Steps(graph, definitions, steps or {})
+    simulation = Simulation(graph, functions, now=now, auto_retry=auto_retry, people=asked)
     started = simulation.start(input, requester=asked.requester.actor, labels=labels or {}, run_id=run_id)
     simulation.settle()
     return Run(simulation, asked, started)

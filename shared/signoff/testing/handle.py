@@ -157,7 +157,8 @@ class Run:
             return self
         if isinstance(request.patch, dict):
             bounded(merge_patch(task.payload, request.patch), "the edited payload")
-        decisions.decide(fold, task, request, actor=person.actor, new_id=new_id)
+        held = self._people.held(person)
+        decisions.decide(fold, task, request, actor=person.actor, new_id=new_id, held=held)
         return self._save(fold)
 
     def withdraw(self, *, by: str = "reviewer", gate: str | None = None) -> Run:

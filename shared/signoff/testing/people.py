@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
+from signoff.authority import ANY, GROUP, USER, Limit, check_limit, held_by, subjects_of
 from signoff.identity import Principal
-from signoff.model import Candidates
+from signoff.ids import new_id
+from signoff.model import SYSTEM, Candidates
 
 
 class People:
     """The people of one test. `groups` has each one's groups by name; None puts everybody in every group asked for."""
 
-    def __init__(self, groups: Mapping[str, Iterable[str]] | None, *, requester: str) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, Iterable[str]] | None,
+        *,
+        requester: str,
+        limits: Mapping[str, str] | None = None,
+    ) -> None:
+        self.limits = tuple(_limit(subject, text) for subject, text in (limits or {}).items())
         self._groups = None if groups is None else {name: _names(name, of) for name, of in groups.items()}
         self.requester = self.person(requester, Candidates())
 
@@ -22,11 +32,46 @@ class People:
         # The same name is the same person everywhere in the test: four eyes and quorums compare ids.
         return Principal(id=uuid5(NAMESPACE_URL, f"signoff:{name}"), name=name, kind="user", groups=groups)
 
+    def held(self, person: Principal) -> tuple[Limit, ...]:
+        """The limits of authority of this person."""
+        return held_by(self.limits, person.name, person.groups)
+
+    def able(self, asked: Candidates, admitting: Sequence[Limit], *, barred: str | None, enough: int) -> bool:
+        """Whether enough of those who are asked hold one of these limits; `barred` is the id of one left out.
+
+        Where the test lists no people, every group has as many as it takes.
+        """
+        subjects = {limit.subject for limit in admitting}
+        if self._groups is None:
+            named = {f"{USER}{name}" for name in asked.users}
+            return not subjects.isdisjoint({*named, *(f"{GROUP}{group}" for group in asked.groups)})
+        found = [
+            name
+            for name, groups in self._groups.items()
+            if asked.admit(name, groups) and not subjects.isdisjoint(subjects_of(name, groups))
+        ]
+        return sum(str(self.person(name, asked).id) != barred for name in found) >= enough
+
     def known(self, name: str, asked: Candidates) -> Principal | None:
         """The person of this name; None when the test lists its people and this is none of them."""
         if self._groups is not None and name not in self._groups and name != self.requester.name:
             return None
         return self.person(name, asked)
+
+
+def _limit(subject: str, text: str) -> Limit:
+    if not subject.startswith((USER, GROUP)):
+        raise ValueError(f"limits has {subject!r}; write user:NAME or group:NAME")
+    check_limit(text, [None])
+    return Limit(
+        id=new_id(),
+        subject=subject,
+        workflow=ANY,
+        gate=ANY,
+        expression=text,
+        set_by=SYSTEM.to_json(),
+        set_at=datetime.fromtimestamp(0, UTC),
+    )
 
 
 def _names(person: str, groups: Iterable[str]) -> frozenset[str]:

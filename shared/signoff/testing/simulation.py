@@ -9,14 +9,17 @@ from uuid import UUID
 
 import orjson
 
+from signoff.authority import admitting
 from signoff.canonical import Json, canonical
 from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
 from signoff.errors import FieldError, InvalidInput, StepError, TooLarge
 from signoff.ids import new_id
 from signoff.model import GENESIS_HASH, Actor, Event, RunState, RunStatus, TaskState, event_hash
+from signoff.testing.people import People
 from signoff.testing.stepping import Steps, failure_of
 from signoff.transitions import runs, steps, timers
+from signoff.transitions.above import above_of, asked_anew, put_above
 from signoff.transitions.fold import Fold, replay
 from signoff.transitions.steps import Failure
 
@@ -40,11 +43,12 @@ class Record:
 class Simulation:
     """Runs of one graph. Every change goes through `save`, as every change of the engine goes through a transaction."""
 
-    def __init__(self, graph: Graph, functions: Steps, *, now: datetime, auto_retry: bool) -> None:
+    def __init__(self, graph: Graph, functions: Steps, *, now: datetime, auto_retry: bool, people: People) -> None:
         # The stored form, because that is what the API and the workers of production read.
         self.graph = Graph.from_json(orjson.loads(canonical(graph.to_json())))
         self.now = now
         self.records: dict[UUID, Record] = {}
+        self._people = people
         self._functions = functions
         self._auto_retry = auto_retry
 
@@ -78,6 +82,7 @@ class Simulation:
 
     def save(self, fold: Fold) -> None:
         """Append a batch to its run's log and start the runs that it calls for."""
+        self._ask_above(fold)
         record = self.records.setdefault(fold.run_id, Record(state=fold.state))
         record.log += [(replace(event, data={}), orjson.dumps(event.data)) for event in fold.events]
         record.state = fold.state
@@ -85,6 +90,17 @@ class Simulation:
         for event in fold.events:
             if "compensation_run_id" in event.data:
                 self._compensate(record, event)
+
+    def _ask_above(self, fold: Fold) -> None:
+        """Ask those above where too few may approve, as `engine.authority` does."""
+        for gate, task in asked_anew(fold):
+            barred = fold.state.requester.id if gate.four_eyes else None
+            found = admitting(self._people.limits, self.graph, gate, task.payload)
+            if self._people.able(task.candidates, found, barred=barred, enough=gate.approvals):
+                continue
+            everybody = task.candidates.with_(above_of(self.graph, gate, task.payload))
+            reached = self._people.able(everybody, found, barred=barred, enough=gate.approvals)
+            put_above(fold, gate, task, reached=reached)
 
     def check(self, run_id: UUID) -> None:
         """Raise AssertionError unless the run's log has canonical bytes and replays to its state."""
