@@ -103,6 +103,12 @@ KINDS = _kinds(
         "Its principal may do this, but the key was made for less: `detail` says which scope, or which workflows.",
     ),
     (
+        "wrong_password",
+        403,
+        "The current password is another",
+        "Only the account page answers so, to whoever changes their password.",
+    ),
+    (
         "not_found",
         404,
         "There is no such thing",
@@ -209,6 +215,12 @@ KINDS = _kinds(
         "`reference` finds it in the server's log. Nothing was half done: every change is one transaction.",
     ),
     (
+        "too_many_attempts",
+        429,
+        "A password was wrong too often",
+        "Only the sign-in form of the pages answers so; the header `Retry-After` says after how many seconds to try.",
+    ),
+    (
         "unavailable",
         503,
         "The database or the broker is away",
@@ -228,6 +240,7 @@ _STATUSES: tuple[tuple[type[errors.SignoffError], str], ...] = (
     (errors.InvalidInput, "invalid"),
     (DefinitionError, "definition"),
     (errors.PreconditionRequired, "precondition_required"),
+    (errors.TooManyAttempts, "too_many_attempts"),
     (errors.Unavailable, "unavailable"),
 )
 """Which kind an error of this class is when its own code has no entry of its own."""

@@ -77,6 +77,16 @@ class Unauthenticated(SignoffError):
     code = "unauthenticated"
 
 
+class TooManyAttempts(SignoffError):
+    """A password was wrong too often; nothing is tried before the wait is over."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, detail: str | None = None, *, wait_seconds: int) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(detail, fix=f"wait {wait_seconds} seconds, or sign in by a key or a link")
+
+
 class Forbidden(SignoffError):
     """The caller may not do this."""
 

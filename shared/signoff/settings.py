@@ -111,6 +111,9 @@ class Settings(BaseSettings):
         default=30.0, ge=0.05, le=1440, description="how long a claim holds that nobody renews"
     )
     session_hours: float = Field(default=12.0, ge=0.1, le=168, description="how long a sign-in to the pages holds")
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=10, description="proxies of yours in front of the API, each of which sets `X-Forwarded-For`"
+    )
     public_url: str | None = Field(
         default=None, max_length=500, description="where people find the pages: `https://signoff.example.com`"
     )

@@ -15,7 +15,20 @@ from markupsafe import Markup
 from signoff.authorization import Action, may_list
 from signoff.errors import NotFound
 from signoff_api.context import wiring
-from signoff_api.inbox import audit, bulk, deciding, insights, lists, live, oidc, review, runs, sign_in, task_links
+from signoff_api.inbox import (
+    account,
+    audit,
+    bulk,
+    deciding,
+    insights,
+    lists,
+    live,
+    oidc,
+    review,
+    runs,
+    sign_in,
+    task_links,
+)
 from signoff_api.inbox.differences import MISSING
 from signoff_api.inbox.icons import icon
 from signoff_api.inbox.pages import CSRF_FIELD, Pages, Visit, mount
@@ -39,6 +52,7 @@ assets = Pages()
 FEATURES: tuple[Pages, ...] = (
     sign_in.pages,
     oidc.pages,
+    account.pages,
     lists.pages,
     review.pages,
     deciding.pages,

@@ -1,15 +1,18 @@
-"""Signing in and out: by an API key, or by a link that works once. By a provider it is `oidc`."""
+"""Signing in and out: by a password, an API key, or a link that works once. By a provider it is `oidc`."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from signoff.errors import Forbidden, InvalidInput, SignoffError
+from signoff.errors import Forbidden, InvalidInput, SignoffError, TooManyAttempts, Unavailable
 from signoff.identity import Principal, StartedWith
+from signoff.store.database import Cursor
 from signoff.store.identity import authenticate
+from signoff.store.passwords import is_still_right, prove
 from signoff.store.sessions import (
     end_session,
     peek_sign_in_link,
@@ -47,7 +50,7 @@ def start() -> Response:
 
 @pages.route("GET", "/sign-in", public=True)
 def show_sign_in() -> Response:
-    """The form for an API key."""
+    """The forms for a password and for an API key."""
     return _form()
 
 
@@ -63,6 +66,27 @@ def sign_in() -> Response:
     if principal.kind != "user":
         return _form(403, problem=f"{principal.name} is a {principal.kind}. The inbox is for people.")
     return signed_in(principal, key, request.form.get("next"))
+
+
+@pages.route("POST", "/sign-in/password", public=True)
+def sign_in_by_password() -> Response:
+    """Start a session with a name and a password."""
+    _check_form()
+    parts = wiring()
+    name = request.form.get("name", "").strip().casefold()[:MAX_KEY]
+    try:
+        proof = prove(parts.engine.database, name, request.form.get("password", ""), address=client_address())
+    except (TooManyAttempts, Unavailable) as error:
+        return refused(error)
+    if proof is None:
+        return _form(401, problem="This name and this password do not belong together.", typed=name)
+    return signed_in(
+        proof.principal,
+        None,
+        request.form.get("next"),
+        started_with="password",
+        only_if=lambda cursor: is_still_right(cursor, proof),
+    )
 
 
 @pages.route("GET", "/sign-in/{token}", public=True)
@@ -105,18 +129,25 @@ def choose_theme(visit: Visit) -> Response:  # noqa: ARG001  # who has signed in
 
 
 def refused(error: SignoffError, target: str = "") -> Response:
-    """The form once more, with why a sign-in by a provider came to nothing."""
+    """The form once more, with why a sign-in came to nothing."""
     status = problems.kind_of(error).status
     said = error.detail[:1].upper() + error.detail[1:].removesuffix(".")
     fix = f" {error.fix[:1].upper()}{error.fix[1:]}." if error.fix else ""
     response = _form(status, problem=f"{said}.{fix}", target=target)
     if status == 503:
         response.headers["Retry-After"] = str(problems.RETRY_AFTER_SECONDS)
+    if isinstance(error, TooManyAttempts):
+        response.headers["Retry-After"] = str(error.wait_seconds)
     return response
 
 
 def signed_in(
-    principal: Principal, key: str | None, target: str | None, *, started_with: StartedWith | None = None
+    principal: Principal,
+    key: str | None,
+    target: str | None,
+    *,
+    started_with: StartedWith | None = None,
+    only_if: Callable[[Cursor], bool] | None = None,
 ) -> Response:
     """Start a session of this person, and go on to `target` if it is a page of ours."""
     parts = wiring()
@@ -127,7 +158,13 @@ def signed_in(
     hours = parts.settings.session_hours
     agent = request.headers.get("User-Agent", "")
     token = start_session(
-        parts.engine.database, principal, hours=hours, user_agent=agent, key=key, started_with=started_with
+        parts.engine.database,
+        principal,
+        hours=hours,
+        user_agent=agent,
+        key=key,
+        started_with=started_with,
+        only_if=only_if,
     )
     response = see_other(own_path(target, "/inbox"))
     response.set_cookie(
@@ -135,6 +172,16 @@ def signed_in(
     )
     response.delete_cookie(FORM_COOKIE, path="/sign-in", secure=True, httponly=True, samesite="Strict")
     return response
+
+
+def client_address() -> str | None:
+    """Where the request comes from, as far as that is known: behind proxies by what those that are ours say."""
+    behind = wiring().settings.trusted_proxies
+    if behind == 0:
+        return request.remote_addr
+    # Each proxy adds at the end whom it talks to; what is further in front anybody may have written.
+    hops = [hop.strip() for hop in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
+    return (hops[-behind] if len(hops) >= behind else "") or request.remote_addr
 
 
 def _check_form() -> None:
@@ -153,6 +200,7 @@ def _form(
     link: str | None = None,
     name: str | None = None,
     target: str | None = None,
+    typed: str = "",
 ) -> Response:
     cookie = request.cookies.get(FORM_COOKIE, "")
     if len(cookie) != 43:
@@ -167,6 +215,7 @@ def _form(
         problem=problem,
         link=link,
         name=name,
+        typed=typed,
         target=own_path(request.values.get("next") if target is None else target, ""),
         provider=urlsplit(issuer).hostname if issuer else None,
     )

@@ -13,6 +13,8 @@ from signoff.errors import NotFound, SignoffError
 if TYPE_CHECKING:
     from signoff.store.sessions import Session
 
+BEGUN = {"api_key": "key", "link": "link", "provider": "provider", "password": "password"}
+
 _sessions = typer.Typer(no_args_is_help=True, help="Who is signed in to the pages. Needs the database, not the API.")
 
 
@@ -39,10 +41,12 @@ def list_open(
     if as_json:
         output.json([_json(each) for each in found])
         return
-    rows = Listing("SESSION", "PRINCIPAL", "MADE", "USED", "ENDS", "WITH", flexible=5)
+    rows = Listing("SESSION", "PRINCIPAL", "BY", "MADE", "USED", "ENDS", "WITH", flexible=6)
     for each in found:
         moments = ago(each.created_at), ago(each.seen_at), until(each.expires_at)
-        rows.add(str(each.id), each.principal, *moments, visible(each.user_agent))
+        rows.add(
+            str(each.id), each.principal, BEGUN.get(each.started_with or "", ""), *moments, visible(each.user_agent)
+        )
     output.listing(rows)
 
 
@@ -83,6 +87,7 @@ def _json(session: Session) -> dict[str, Any]:
         "id": str(session.id),
         "principal": session.principal,
         "by_key": session.by_key,
+        "started_with": session.started_with,
         "user_agent": session.user_agent,
         "created_at": session.created_at.isoformat(),
         "seen_at": session.seen_at.isoformat(),

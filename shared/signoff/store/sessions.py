@@ -18,13 +18,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from signoff.errors import NotFound
+from signoff.errors import NotFound, Unauthenticated
 from signoff.identity import Authentication, Principal, StartedWith
 from signoff.ids import new_id
+from signoff.store import sign_in_attempts
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import PRINCIPAL, api_key_id, narrowed, principal_from_row
-from signoff.store.schema import api_keys, principals, sessions
 from signoff.store.mandates import MANDATED, mandates_from_row
+from signoff.store.schema import api_keys, principals, sessions
 
 MAX_USER_AGENT = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -45,11 +46,12 @@ WHERE l.hash = %s AND l.used_at IS NULL AND l.expires_at > now() AND p.disabled_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is kept of a sign-in. `by_key` says whether it came with an API key or by a link."""
+    """What is kept of a sign-in. `started_with` is None for one that is older than this is kept."""
 
     id: UUID
     principal: str
     by_key: bool
+    started_with: StartedWith | None
     user_agent: str
     created_at: datetime
     seen_at: datetime
@@ -64,12 +66,18 @@ def start_session(
     user_agent: str,
     key: str | None,
     started_with: StartedWith | None = None,
+    only_if: Callable[[Cursor], bool] | None = None,
 ) -> str:
-    """A new session and its token, which is seen this once. `key` is the API key it was started with, if it was."""
+    """A new session and its token, which is seen this once. `key` is the API key it was started with, if it was.
+
+    Raises Unauthenticated where `only_if`, which is asked in the same transaction, says no.
+    """
     if key is not None:
         started_with = "api_key"
     token = secrets.token_urlsafe(32)
     with database.transaction() as cursor:
+        if only_if is not None and not only_if(cursor):
+            raise Unauthenticated("what you came in with has just been changed", fix="sign in again")
         cursor.execute(
             "INSERT INTO sessions (id, principal_id, hash, api_key_id, user_agent, started_with, created_at,"
             " seen_at, expires_at) VALUES (%s, %s, %s, %s, %s, %s, now(), now(), now() + %s)",
@@ -146,14 +154,21 @@ def revoke_all_sessions(database: Database, principal: str) -> int:
         row = cursor.execute("SELECT id FROM principals WHERE name = %s", (principal,)).fetchone()
         if row is None:
             raise NotFound(f"there is no principal {principal!r}")
-        # A link that is still open would be the next session.
-        cursor.execute("UPDATE sign_in_links SET used_at = now() WHERE principal_id = %s AND used_at IS NULL", row)
-        cursor.execute(
-            "UPDATE sessions SET revoked_at = now() WHERE principal_id = %s AND revoked_at IS NULL"
-            " AND expires_at > now()",
-            row,
-        )
-        return cursor.rowcount
+        return end_sessions(cursor, row[0])
+
+
+def end_sessions(cursor: Cursor, principal_id: UUID, *, but: UUID | None = None) -> int:
+    """The same in the caller's transaction, all of them or all but one."""
+    # A link that is still open would be the next session.
+    cursor.execute(
+        "UPDATE sign_in_links SET used_at = now() WHERE principal_id = %s AND used_at IS NULL", (principal_id,)
+    )
+    cursor.execute(
+        "UPDATE sessions SET revoked_at = now() WHERE principal_id = %s AND revoked_at IS NULL"
+        " AND expires_at > now() AND id IS DISTINCT FROM %s",
+        (principal_id, but),
+    )
+    return cursor.rowcount
 
 
 def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta) -> str:
@@ -193,7 +208,7 @@ def use_sign_in_link(database: Database, token: str) -> Principal | None:
 
 
 def forget_ended(cursor: Cursor, *, limit: int) -> int:
-    """Delete sessions, links of both kinds and sign-ins by a provider that ended a day ago; how many."""
+    """Delete sessions, links of both kinds and sign-ins by a provider or tried, that ended a day ago; how many."""
     gone = 0
     for table, key in _ENDING:
         cursor.execute(
@@ -202,7 +217,7 @@ def forget_ended(cursor: Cursor, *, limit: int) -> int:
             (limit,),
         )
         gone += cursor.rowcount
-    return gone
+    return gone + sign_in_attempts.forget_old(cursor, limit=limit)
 
 
 def _digest(token: str) -> bytes:
@@ -218,6 +233,7 @@ def _session(row: Any) -> Session:
         id=row.id,
         principal=row.name,
         by_key=row.api_key_id is not None,
+        started_with=row.started_with,
         user_agent=row.user_agent,
         created_at=row.created_at,
         seen_at=row.seen_at,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-from tests.integration.authorization.cast import DEPUTY, Cast, Matter, Person
+from tests.integration.authorization.cast import DEPUTY, PASSWORD, Cast, Matter, Person
 from werkzeug.test import TestResponse
 
 from signoff.store.callbacks import add_callback, link_person
@@ -64,6 +64,9 @@ class Call:
         if self.who.principal is None:
             return ""
         return start_session(self.cast.engine.database, self.who.principal, hours=1, user_agent="test", key=None)
+
+    def password(self) -> dict[str, str]:
+        return {"name": "" if self.who.principal is None else self.who.principal.name, "password": PASSWORD}
 
     def link(self) -> str:
         if self.who.principal is None or self.who.principal.kind != "user":
@@ -155,15 +158,15 @@ def let_through(call: Call, response: TestResponse) -> int:
     return 200 if status in (404, 422) else status
 
 
-def one_of_several(call: Call, response: TestResponse) -> int:
-    """What became of the one item of a bulk decision by the API."""
-    if response.status_code != 200:
 def put_off(call: Call, response: TestResponse) -> int:
     """Whether one got as far as to be told that the moment will not do."""
     status = plain(call, response)
     return 200 if status == 422 else status
 
 
+def one_of_several(call: Call, response: TestResponse) -> int:
+    """What became of the one item of a bulk decision by the API."""
+    if response.status_code != 200:
         return response.status_code
     (item,) = response.get_json()["items"]
     return 200 if item["status"] in (200, 201) else int(item["status"])
@@ -185,6 +188,12 @@ def done(call: Call, response: TestResponse) -> int:
     text = response.get_data(as_text=True)
     assert ("badge good" in text) != ("badge bad" in text)
     return 200 if "badge good" in text else REFUSED
+
+
+def no_such_name(call: Call, response: TestResponse) -> int:
+    """Programs have no password, and are told what anybody is told who gives a wrong one."""
+    status = plain(call, response)
+    return 404 if status == 401 and call.who.principal is not None else status
 
 
 def first_piece(call: Call, response: TestResponse) -> int:
@@ -287,15 +296,6 @@ API: dict[str, tuple[Sender, Reader]] = {
     "GET /api/v1/authority": (_get("/authority"), plain),
     "PUT /api/v1/authority": (_send("PUT", "/authority", {"subject": "user:nobody", "limit": "true"}), let_through),
     "DELETE /api/v1/authority/{limit_id}": (_send("DELETE", "/authority/<RUN>"), let_through),
-    "GET /healthz": (_open("/healthz"), plain),
-    "GET /readyz": (_open("/readyz"), plain),
-    "GET /metrics": (_open("/metrics"), plain),
-    "GET /openapi.json": (_open("/openapi.json"), plain),
-    "GET /docs": (_open("/docs"), plain),
-    "GET /docs/style.css": (_open("/docs/style.css"), plain),
-}
-
-PAGES: dict[str, tuple[Sender, Reader]] = {
     "GET /api/v1/delegations": (_send("GET", "/delegations"), plain),
     "POST /api/v1/delegations": (_send("POST", "/delegations", {"delegate": "nobody-there"}), let_through),
     # No delegation has the id of a run; whose it is matters where there is one.
@@ -306,9 +306,22 @@ PAGES: dict[str, tuple[Sender, Reader]] = {
         put_off,
     ),
     "DELETE /api/v1/human-tasks/{human_task_id}/snooze": (_send("DELETE", "/human-tasks/<TASK>/snooze"), plain),
+    "GET /healthz": (_open("/healthz"), plain),
+    "GET /readyz": (_open("/readyz"), plain),
+    "GET /metrics": (_open("/metrics"), plain),
+    "GET /openapi.json": (_open("/openapi.json"), plain),
+    "GET /docs": (_open("/docs"), plain),
+    "GET /docs/style.css": (_open("/docs/style.css"), plain),
+}
+
+PAGES: dict[str, tuple[Sender, Reader]] = {
     "GET /": (_page("/"), plain),
     "GET /sign-in": (_page("/sign-in"), plain),
     "POST /sign-in": (lambda call: call.sign_in("/sign-in", key=call.who.key or "so_no_key"), plain),
+    "POST /sign-in/password": (lambda call: call.sign_in("/sign-in/password", **call.password()), no_such_name),
+    "GET /account": (_page("/account"), plain),
+    # It would end the other sessions, and the others still need theirs.
+    "POST /account/password": (_form("/account/password", new="one", again="two"), let_through),
     "GET /sign-in/{token}": (lambda call: call.page(f"/sign-in/{call.link()}"), plain),
     "POST /sign-in/{token}": (lambda call: call.sign_in(f"/sign-in/{call.link()}"), plain),
     # There is no provider here, and that is told to everybody.

@@ -50,7 +50,7 @@ def _set_cookies(response: TestResponse) -> dict[str, str]:
 
 def _sign_in(browser: Browser, key: str, status: int = 303, **fields: str) -> TestResponse:
     page = browser.get("/sign-in")
-    csrf = page.one("input", name="csrf").value
+    csrf = page.find("input", name="csrf")[0].value
     response = browser.send("POST", "/sign-in", data={"csrf": csrf, "key": key, **fields})
     assert response.status_code == status, response.text
     return response
@@ -206,7 +206,7 @@ def test_an_unknown_key_gets_in_nowhere_and_is_not_shown_again(desk: Desk, key: 
 
 def test_the_sign_in_form_works_only_in_the_browser_it_was_shown_in(desk: Desk) -> None:
     shown, other = desk.browser(), desk.browser()
-    csrf = shown.get("/sign-in").one("input", name="csrf").value
+    csrf = shown.get("/sign-in").find("input", name="csrf")[0].value
     for data in ({"csrf": csrf}, {"csrf": "0" * 64}, {}):
         assert other.send("POST", "/sign-in", data={"key": desk.keys["ana"], **data}).status_code == 403
     other.get("/sign-in")
@@ -225,7 +225,7 @@ def test_nobody_is_sent_elsewhere_by_signing_in(desk: Desk, target: str) -> None
     response = _sign_in(browser, desk.keys["ana"], next=target)
     assert response.headers["Location"] == "/inbox"
     page = parse(desk.browser().send("GET", "/sign-in", query_string={"next": target}).text)
-    assert page.one("input", name="next").value == ""
+    assert {found.value for found in page.find("input", name="next")} == {""}
     browser = desk.browser()
     path = _link(desk, "ana")
     csrf = browser.get(path).one("input", name="csrf").value
@@ -238,7 +238,7 @@ def test_signing_in_goes_on_to_where_one_wanted_to_be(desk: Desk, target: str) -
     browser = desk.browser()
     page = browser.get(target)
     assert browser.path.startswith("/sign-in?next=")
-    assert page.one("input", name="next").value == target
+    assert {found.value for found in page.find("input", name="next")} == {target}
     browser.press("Sign in", key=desk.keys["ana"])
     assert browser.path == target
 
@@ -365,7 +365,7 @@ def test_neither_key_nor_link_nor_session_is_logged(desk: Desk, capsys: pytest.C
 def test_the_session_notes_when_it_was_used_and_by_what(desk: Desk) -> None:
     key = _person(desk, "seen")
     browser = desk.browser()
-    csrf = browser.get("/sign-in").one("input", name="csrf").value
+    csrf = browser.get("/sign-in").find("input", name="csrf")[0].value
     agent = "Mozilla/5.0 \u202e" + "x" * 500
     browser.send("POST", "/sign-in", data={"csrf": csrf, "key": key}, headers={"User-Agent": agent})
     (session,) = list_sessions(desk.engine.database, "seen")
