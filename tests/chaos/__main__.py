@@ -32,6 +32,8 @@ def main() -> int:
             say(f"begins, {size.tries} tries, {size.faults} faults")
             outcomes.append(play(one, on, seed=asked.seed, tier=tier, say=say))
             say(f"{'ok' if outcomes[-1].ok else 'FAILED'} ({outcomes[-1].details})")
+            for problem in outcomes[-1].problems:
+                print(f"      {problem}", flush=True)
     print(f"\n{table(outcomes)}\n")
     full = tier is Tier.LONG and not asked.promise and asked.mutant is None
     counted = mutants.run_all() if full else {}

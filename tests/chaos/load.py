@@ -192,10 +192,15 @@ class Load:
         admin = self.client("admin")
         while not self._ending.is_set():
             page = client.ask("GET", f"/human-tasks?limit={PAGE}&sort=created_at").json["items"]
-            mine = [task for task in page if self._item_of.get(task["run_id"], -1) % reviewers == at]
-            fresh = [task for task in mine if self._item_of[task["run_id"]] not in self.said]
-            for task in fresh:
-                self._act(client, admin, self.items[self._item_of[task["run_id"]]], task)
+            fresh = [
+                (self.items[number], task)
+                for task in page
+                if (number := self._item_of.get(task["run_id"])) is not None
+                and number % reviewers == at
+                and number not in self.said
+            ]
+            for item, task in fresh:
+                self._act(client, admin, item, task)
             if not fresh:
                 self._ending.wait(LOOK_SECONDS)
         admin.close()

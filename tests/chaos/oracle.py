@@ -50,7 +50,7 @@ def judge(plant: Plant, loads: Sequence[Load]) -> Judgement:
         _check_runs(plant, load, found)
         _check_told(plant, load, found)
         found.wrong += [*load.wrong, *load.answers.bad]
-    _check_effects(plant, {item.number: item for load in loads for item in load.items.values()}, found)
+    check_effects(plant, {item.number: item for load in loads for item in load.items.values()}, found)
     return found
 
 
@@ -116,7 +116,7 @@ def _check_told(plant: Plant, load: Load, found: Judgement) -> None:
             found.doubled.append(f"item {said.item} has {len(stored[human_task_id])} decisions of one person")
 
 
-def _check_effects(plant: Plant, items: dict[int, Item], found: Judgement) -> None:
+def check_effects(plant: Plant, items: dict[int, Item], found: Judgement) -> None:
     """The world outside: each approved amount paid once, and nothing else, ever."""
     effects = plant.ledger.effects()
     times = Counter(int(effect.body["item"]) for effect in effects)

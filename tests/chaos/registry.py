@@ -20,6 +20,8 @@ from tests.chaos.oracle import Judgement, judge
 from tests.chaos.plant import QUICK, Plant
 from tests.chaos.workload import USUAL, Item, Wish, items
 
+LOSE_EVERY = 10
+"""Every tenth answer of the receiver gets lost, so that many an effect is asked for again without any fault of ours."""
 STALL_SECONDS = 90.0
 MUTANT_STALL_SECONDS = 15.0
 """A mutant often ends in nothing going on any more, which need not be looked at for long."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.chaos.faults import Faults
 from tests.chaos.load import Load
 from tests.chaos.plant import wait_for
-from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
+from tests.chaos.registry import LOSE_EVERY, Arena, Outcome, Size, Tier, scenario
 from tests.chaos.workload import Item, Wish
 
 BATCH = 4
@@ -79,7 +79,7 @@ def crashes(arena: Arena) -> Outcome:
     """`tries` deaths at each point, of the process and of its group by turns. Short intervals: this is no promise of
     how soon, beyond the 60 s.
     """
-    plant = arena.plant(lose_every=50)
+    plant = arena.plant(lose_every=LOSE_EVERY)
     faults, load = arena.faults(plant), arena.load(plant, window=BATCH)
     problems: list[str] = []
     with load.running():

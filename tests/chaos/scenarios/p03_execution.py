@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
+from tests.chaos.registry import LOSE_EVERY, Arena, Outcome, Size, Tier, scenario
 from tests.chaos.storm import storm
 
 KINDS = (
@@ -30,10 +30,10 @@ KINDS = (
     },
 )
 def execution(arena: Arena) -> Outcome:
-    """Approved, edited, rejected, canceled runs and those that the clock rejects; every 50th answer of the receiver
+    """Approved, edited, rejected, canceled runs and those that the clock rejects; every tenth answer of the receiver
     gets lost. Short intervals: the promise is about what happens.
     """
-    plant = arena.plant(lose_every=50)
+    plant = arena.plant(lose_every=LOSE_EVERY)
     faults, load = arena.faults(plant), arena.load(plant)
     with load.running():
         storm(arena, load, faults, KINDS)

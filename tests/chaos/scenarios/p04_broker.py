@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos.plant import QUICK, USUAL
-from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
+from tests.chaos.registry import LOSE_EVERY, Arena, Outcome, Size, Tier, scenario
 from tests.chaos.storm import storm
 from tests.chaos.workload import APPROVED
 
@@ -29,7 +29,7 @@ def broker(arena: Arena) -> Outcome:
     """Two wipes, then another fault, by turns. At the tiers `ci` and `long` with the intervals of an install that sets
     none: the promise says how soon.
     """
-    plant = arena.plant(QUICK, lose_every=50) if arena.tier is Tier.SLICE else arena.plant(USUAL)
+    plant = arena.plant(QUICK, lose_every=LOSE_EVERY) if arena.tier is Tier.SLICE else arena.plant(USUAL)
     faults, load = arena.faults(plant), arena.load(plant)
     others = OTHERS[arena.tier]
     kinds = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
+from tests.chaos.registry import LOSE_EVERY, Arena, Outcome, Size, Tier, scenario
 from tests.chaos.storm import storm
 
 KINDS = ("restart_database",)
@@ -21,7 +21,7 @@ def database(arena: Arena) -> Outcome:
     """Immediate stop and restart while clients retry. The API itself is left alone, so nobody may be left without an
     answer, and each that is none is a 503 with a problem.
     """
-    plant = arena.plant(lose_every=50)
+    plant = arena.plant(lose_every=LOSE_EVERY)
     faults, load = arena.faults(plant), arena.load(plant)
     with load.running():
         storm(arena, load, faults, KINDS)
