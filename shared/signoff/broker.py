@@ -27,6 +27,7 @@ NOTIFY_QUEUE = "signoff.notify"
 EXECUTE = "signoff.execute"
 SWEEP = "signoff.sweep"
 NOTIFY = "signoff.notify"
+NOTIFY_CHANNEL = "signoff.notify_channel"
 
 PAUSE_SECONDS = 2.0
 """After a failed send no other is tried for this long, so that requests don't queue up behind a dead broker."""

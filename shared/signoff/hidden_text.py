@@ -39,3 +39,8 @@ def split_hidden(text: str) -> list[tuple[str, bool]]:
     if at < len(text):
         pieces.append((text[at:], False))
     return pieces
+
+
+def shown(text: str) -> str:
+    """`text` with each hidden character named in its place: `⟦U+202E⟧`."""
+    return "".join(f"⟦{code_point(piece)}⟧" if hidden else piece for piece, hidden in split_hidden(text))

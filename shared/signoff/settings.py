@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import ConfigurationError
+from signoff.notifications.pace import Pace
 from signoff.notifications.services import DEFAULT_SERVICES
 from signoff.webhooks.targets import Policy
 
@@ -195,6 +196,9 @@ class Settings(BaseSettings):
     notify_templates: Path | None = Field(
         default=None, description="folder with templates of messages that replace those of the same name"
     )
+    notify_task_links: bool = Field(
+        default=False, description="a message to one person that asks for a decision carries a link for them alone"
+    )
     notify_burst: int = Field(
         default=10, ge=1, le=1000, description="messages a channel gets one by one before they become a digest"
     )
@@ -229,6 +233,10 @@ class Settings(BaseSettings):
     def webhook_policy(self) -> Policy:
         """Where webhooks may go. Raises ConfigurationError."""
         return Policy.of(ports=self.webhook_ports, inside=self.webhook_allow, plain_http=self.webhook_http)
+
+    def notify_pace(self) -> Pace:
+        """How many messages a channel gets before they become a digest."""
+        return Pace(burst=self.notify_burst, window_seconds=self.notify_digest_seconds)
 
     def require_broker_url(self) -> str:
         """The broker's URL. Raises ConfigurationError when none is set."""

@@ -11,14 +11,14 @@ import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from signoff.broker import EXECUTE, NOTIFY, SWEEP
+from signoff.broker import EXECUTE, NOTIFY, NOTIFY_CHANNEL, SWEEP
 from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
 from signoff.settings import Settings
+from signoff_workers import notifications, webhooks
 from signoff_workers.consumer import Acknowledged
 from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
-from signoff_workers.webhooks import Post, dispatch
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Runtimes:
 
 
 def register_tasks(app: Celery, runtimes: Runtimes) -> None:
-    """Give the application its three Celery tasks."""
+    """Give the application its Celery tasks."""
 
     @app.task(name=EXECUTE, Request=Acknowledged)
     def execute(run_id: str, epoch: int) -> None:
@@ -69,7 +69,8 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
         engine = runtimes.current().engine
         try:
             swept = engine.sweep()
-            dispatch(app, engine.database, engine.settings)
+            webhooks.dispatch(app, engine.database, engine.settings)
+            notifications.dispatch(app, engine.database, engine.settings)
         except (Unavailable, *_BROKER_IS_AWAY) as error:
             log.warning("sweep_failed", error=str(error))
             return
@@ -86,7 +87,14 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
     def notify(endpoint_id: str) -> None:
         engine = runtimes.current().engine
         try:
-            Post.of(engine.database, engine.settings).serve(UUID(endpoint_id))
+            webhooks.Post.of(engine.database, engine.settings).serve(UUID(endpoint_id))
         except Unavailable as error:
             # What it had taken is due again soon.
             log.warning("webhooks_not_sent", error=error.detail)
+
+    @app.task(name=NOTIFY_CHANNEL)
+    def notify_channel(channel_id: str) -> None:
+        try:
+            notifications.Courier.of(runtimes.current().engine).serve(UUID(channel_id))
+        except Unavailable as error:
+            log.warning("notifications_not_sent", error=error.detail)

@@ -15,7 +15,7 @@ import orjson
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from signoff.hidden_text import code_point, split_hidden
+from signoff.hidden_text import code_point, shown, split_hidden
 
 MAX_SHOWN = 20_000
 """Characters of one text that a page shows; the rest is behind a link to all of it."""
@@ -42,7 +42,7 @@ def count_hidden(text: object) -> int:
 
 def shown_plain(text: str) -> str:
     """The same without markup, for attributes and titles."""
-    return "".join(f"⟦{code_point(piece)}⟧" if hidden else piece for piece, hidden in split_hidden(text))
+    return shown(text)
 
 
 def markdown(text: str) -> Markup:

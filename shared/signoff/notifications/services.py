@@ -40,6 +40,7 @@ TEAMS = ("workflows", "workflow")
 DEFAULT_SERVICES = (*MAIL, *TEAMS, *HOSTED)
 
 MAX_URL = 2048
+_SHORTEST_SECRET = 4
 _SCHEME = re.compile(r"([a-z0-9]{2,20})://")
 _PRINTABLE = re.compile(r"[!-~]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -117,10 +118,15 @@ def plugin_of(url: str, *, seconds: float | None = None) -> NotifyBase | None:
     return made
 
 
-def secrets_of(url: str) -> list[str]:
-    """Every part of a URL that may be secret, as it is and as it is meant; the longest first."""
-    parts = [part for part in re.split(r"[/:@?&=#,;]+", url) if len(part) >= 4]
-    return sorted({text for part in parts for text in (part, unquote(part))}, key=len, reverse=True)
+def secrets_of(url: str, service: Service) -> list[str]:
+    """Every part of a URL that is not shown of it, as it is written and as it is meant; the longest first."""
+    known = {*_parts(service.shown), *_parts(unquote(service.shown)), service.server, ""}
+    parts = {text for part in _parts(url) for text in (part, unquote(part))}
+    return sorted((part for part in parts - known if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _parts(url: str) -> list[str]:
+    return re.split(r"[/:@?&=#,;]+", url)
 
 
 def _options(url: str) -> set[str]:
