@@ -14,6 +14,7 @@ from prometheus_client import values
 from signoff.errors import ConfigurationError
 from signoff.settings import Settings, load_settings
 from signoff_api import wsgi
+from signoff_api.server_log import ServerLog
 from signoff_api.worker import worker_class
 
 GRACEFUL_SECONDS = 20
@@ -48,6 +49,7 @@ def gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "keepalive": KEEP_ALIVE_SECONDS,
         # A control socket is one more way in that nobody here needs.
         "control_socket_disable": True,
+        "logger_class": ServerLog,
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "proc_name": "signoff-api",

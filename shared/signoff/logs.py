@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import structlog
 
 from signoff.settings import Settings
+
+_TOKEN = re.compile(r"\b(s[olc](?:_|%5f)[a-z2-7]{8})(?:_|%5f)[\w%-]+", re.IGNORECASE | re.ASCII)
+
+
+def without_tokens(text: str) -> str:
+    """The same with every API key, link and callback named by its prefix alone.
+
+    Nothing of ours puts one into a log. Others may: an exception that names an address, a server that quotes a request.
+    """
+    return _TOKEN.sub(r"\1_…", text)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_tokens(super().format(record))
 
 
 def configure_logs(settings: Settings, *, process: str) -> None:
@@ -33,7 +49,7 @@ def configure_logs(settings: Settings, *, process: str) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
