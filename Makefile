@@ -20,7 +20,7 @@ MODULES ?= refund,loan,publish
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help dev test long chaos check bench lock install clean
+.PHONY: help dev test long chaos check bench bench-guard lock install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,7 +29,8 @@ help:
 	@echo 'make long   the tests that take long: every route by every role, every stop, every unit of deploy/'
 	@echo 'make chaos  the fault suite, for hours; TIER=ci for a quarter of one, ARGS="--promise 1,4 --seed 7" for a part'
 	@echo 'make check  ruff, format, mypy, import-linter'
-	@echo 'make bench  throughput and latency, beside a bare Celery chain'
+	@echo 'make bench  speed and growth, beside bare Celery chains and other systems: half an hour'
+	@echo 'make bench-guard  whether steps are grossly slower than when that was last run'
 	@echo 'make lock   requirements.lock and deploy/requirements.lock anew from pyproject.toml (needs uv)'
 	@echo 'make clean  remove .venv and caches; .signoff stays'
 
@@ -54,6 +55,9 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+bench-guard: $(INSTALLED)
+	@exec $(BIN)/python -m tests.bench.guard
 
 # Run by `uv`, because no other tool writes hashes for every platform at once. No index address gets into the files.
 # The second is what the image installs: what runs, and hatchling to build it; it names the first one's versions.

@@ -1,4 +1,5 @@
-"""`make bench`: what durability costs, beside a bare Celery chain on the same broker in the same run.
+"""`make bench`: Signoff beside bare Celery chains and other systems, on this machine, in one run: see `__main__`.
 
-`python -m tests.bench.pages`: what the pages and the API take with 100 and with 100,000 human tasks open.
+`make bench-guard`: fails on gross regressions. `python -m tests.bench.pages`: what the pages and the API take with 100
+and with 100,000 human tasks open.
 """

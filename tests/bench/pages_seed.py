@@ -138,20 +138,21 @@ def _row(
 
 def _copy_rows(cursor: Cursor[Any]) -> None:
     moved = {"created_at": "s.at", "updated_at": "s.at"}
-    _insert(cursor, runs, "t.id = s.from_run", {"id": "s.run_id", **moved})
+    insert_copies(cursor, runs, "t.id = s.from_run", {"id": "s.run_id", **moved})
     task_id = "replace(t.data::text, s.from_task::text, s.task_id::text)::json"
-    _insert(cursor, events, "t.run_id = s.from_run", {"run_id": "s.run_id", "data": task_id})
+    insert_copies(cursor, events, "t.run_id = s.from_run", {"run_id": "s.run_id", "data": task_id})
     asked = {"title": "s.title", "candidate_users": "s.users", "candidate_groups": "s.groups"}
     held = {"assignee": "s.assignee", "priority": "s.priority", "due_at": "s.due_at", "wake_at": "s.due_at"}
     at = {"created_at": "s.at", "revised_at": "s.at", "changed_at": "s.at"}
     at["completed_at"] = "CASE WHEN s.finished THEN s.at END"
     ids = {"id": "s.task_id", "run_id": "s.run_id"}
-    _insert(cursor, human_tasks, "t.id = s.from_task", ids | asked | held | at)
+    insert_copies(cursor, human_tasks, "t.id = s.from_task", ids | asked | held | at)
     said = {"id": "gen_random_uuid()", "human_task_id": "s.task_id", "run_id": "s.run_id"}
-    _insert(cursor, decisions, "t.human_task_id = s.from_task", said)
+    insert_copies(cursor, decisions, "t.human_task_id = s.from_task", said)
 
 
-def _insert(cursor: Cursor[Any], table: sa.Table, on: str, changed: dict[str, str]) -> None:
+def insert_copies(cursor: Cursor[Any], table: sa.Table, on: str, changed: dict[str, str]) -> None:
+    """A row for each row of `seeds` joined to the table by `on`: the same, but for the columns that are `changed`."""
     names = table.columns.keys()
     values = ", ".join(changed.get(name, f't."{name}"') for name in names)
     columns = ", ".join(f'"{name}"' for name in names)

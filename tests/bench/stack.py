@@ -1,10 +1,11 @@
-"""The processes a measurement runs against: real servers, our worker, beat and API, and the bare chain's worker."""
+"""The processes a measurement runs against: real servers, our workers, beat and API."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,79 +18,111 @@ from signoff.identity import Principal
 from signoff.settings import Settings
 from signoff.store.identity import create_api_key, create_principal
 from tests import servers
+from tests.bench.timed import REVIEWERS
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULES = "tests.bench.timed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Running servers, and what it takes to talk to them."""
+    """Running servers, and what it takes to talk to them. `threads` are those of each worker of a pool of threads."""
 
     engine: Engine
+    database_url: str
     broker_url: str
     api_port: int
     requester: Principal
+    reviewer: Principal
+    requester_key: str
     reviewer_key: str
-    worker: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+    threads: int
     environment: dict[str, str]
     logs: Path
 
 
 @contextlib.contextmanager
-def stack(*, pool: str, concurrency: int) -> Iterator[Stack]:
-    """Everything started and ready; stopped at the end."""
+def stack(*, pool: str, workers: int, threads: int = 4) -> Iterator[Stack]:
+    """Everything started and ready; stopped at the end.
+
+    `workers` processes take part: the children of one worker with prefork, a worker each with threads.
+    """
     with contextlib.ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="signoff-bench-")))
         postgres = undo.enter_context(servers.postgres(folder / "pg"))
         postgres.migrate_template()
         database_url = postgres.create(template=servers.TEMPLATE)
         broker_url = undo.enter_context(servers.valkey(folder / "vk"))
-        settings = Settings(database_url=database_url, broker_url=broker_url)  # type: ignore[arg-type]
-        engine = build_engine(settings)
+        engine = build_engine(Settings(database_url=database_url, broker_url=broker_url))  # type: ignore[arg-type]
         undo.callback(engine.close)
-        requester = create_principal(engine.database, name="bench-requester", kind="service", roles=["requester"])
-        create_principal(
-            engine.database,
-            name="bench-reviewer",
-            kind="user",
-            groups=["bench", "support-leads"],
-            roles=["reviewer"],
-        )
-        port = servers.free_port()
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples")]),
-            "SIGNOFF_DATABASE_URL": database_url,
-            "SIGNOFF_BROKER_URL": broker_url,
-            "SIGNOFF_MODULES": "refund,tests.bench.timed",
+        requester, reviewer = people(engine)
+        environment = process_environment(folder, database_url, broker_url) | {
             "SIGNOFF_POOL": pool,
-            "SIGNOFF_CONCURRENCY": str(concurrency),
-            "SIGNOFF_API_PORT": str(port),
-            "SIGNOFF_LOG_LEVEL": "WARNING",
-            "SIGNOFF_HOME": str(folder / "home"),
-            "BENCH_BROKER_URL": broker_url.replace("virtual_host=0", "virtual_host=1"),
+            "SIGNOFF_CONCURRENCY": str(workers if pool == "prefork" else threads),
         }
-        ready = folder / "ready"
-        worker = undo.enter_context(
-            process(
-                [sys.executable, "-m", "signoff_workers", "worker"],
-                environment | {"SIGNOFF_READY_FILE": str(ready)},
-                folder / "worker.log",
-            )
-        )
+        started = [
+            undo.enter_context(worker(folder, environment, number))
+            for number in range(1 if pool == "prefork" else workers)
+        ]
         undo.enter_context(process([sys.executable, "-m", "signoff_workers", "beat"], environment, folder / "beat.log"))
-        undo.enter_context(process([sys.executable, "-m", "signoff_api"], environment, folder / "api.log"))
-        servers.eventually(ready.exists, seconds=30, why="the worker did not start")
-        servers.eventually(lambda: _listens(port), seconds=30, why="the API did not start")
+        undo.enter_context(api(folder, environment))
+        for number in range(len(started)):
+            ready = folder / f"ready-{number}"
+            servers.eventually(ready.exists, seconds=30, why=f"a worker did not start: {folder}/worker-{number}.log")
         yield Stack(
             engine=engine,
+            database_url=database_url,
             broker_url=broker_url,
-            api_port=port,
+            api_port=int(environment["SIGNOFF_API_PORT"]),
             requester=requester,
-            reviewer_key=create_api_key(engine.database, "bench-reviewer"),
-            worker=worker,
+            reviewer=reviewer,
+            requester_key=create_api_key(engine.database, requester.name),
+            reviewer_key=create_api_key(engine.database, reviewer.name),
+            workers=started,
+            threads=threads,
             environment=environment,
             logs=folder,
         )
+
+
+def people(engine: Engine) -> tuple[Principal, Principal]:
+    """Who starts the runs, and who decides on them."""
+    return (
+        create_principal(engine.database, name="bench-requester", kind="service", roles=["requester"]),
+        create_principal(engine.database, name="bench-reviewer", kind="user", groups=[REVIEWERS], roles=["reviewer"]),
+    )
+
+
+def process_environment(folder: Path, database_url: str, broker_url: str) -> dict[str, str]:
+    """What our processes are told: where the servers are, and the workflows; all else as it comes."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SIGNOFF_")}
+    return inherited | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples")]),
+        "SIGNOFF_DATABASE_URL": database_url,
+        "SIGNOFF_BROKER_URL": broker_url,
+        "SIGNOFF_MODULES": MODULES,
+        "SIGNOFF_API_PORT": str(servers.free_port()),
+        "SIGNOFF_LOG_LEVEL": "WARNING",
+        "SIGNOFF_HOME": str(folder / "home"),
+    }
+
+
+@contextlib.contextmanager
+def worker(folder: Path, environment: dict[str, str], number: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """One of our workers, which makes `ready-NUMBER` in the folder when it is."""
+    own = environment | {"SIGNOFF_READY_FILE": str(folder / f"ready-{number}")}
+    with process([sys.executable, "-m", "signoff_workers", "worker"], own, folder / f"worker-{number}.log") as started:
+        yield started
+
+
+@contextlib.contextmanager
+def api(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The API, once it answers."""
+    port = int(environment["SIGNOFF_API_PORT"])
+    with process([sys.executable, "-m", "signoff_api"], environment, folder / "api.log") as started:
+        servers.eventually(lambda: _listens(port), seconds=30, why=f"the API did not start: {folder}/api.log")
+        yield started
 
 
 @contextlib.contextmanager
@@ -110,18 +143,18 @@ def process(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 @contextlib.contextmanager
-def frozen(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """The child and its children stand still meanwhile, so that work can pile up before it is measured."""
-    os.killpg(child.pid, signal.SIGSTOP)
+def frozen(*children: subprocess.Popen[bytes]) -> Iterator[None]:
+    """The children and theirs stand still meanwhile, so that work can pile up before it is measured."""
+    for child in children:
+        os.killpg(child.pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.killpg(child.pid, signal.SIGCONT)
+        for child in children:
+            os.killpg(child.pid, signal.SIGCONT)
 
 
 def _listens(port: int) -> bool:
-    import socket
-
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

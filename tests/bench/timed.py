@@ -1,4 +1,4 @@
-"""Workflows whose steps do nothing: the shape of refund, whose last step says when it began, and four in a row."""
+"""Workflows whose steps do nothing: a refund with a gate, whose last step says when it began, and four in a row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 from signoff import Gate, Workflow, step
+
+REVIEWERS = "bench"
 
 
 @step
@@ -19,13 +21,27 @@ def draft(value: dict[str, Any]) -> dict[str, Any]:
 
 
 @step(irreversible=True)
-def pay(value: dict[str, Any], *, idempotency_key: str) -> dict[str, Any]:
+def send(value: dict[str, Any], *, idempotency_key: str) -> dict[str, Any]:
     return {"began": time.time(), "key": idempotency_key}
 
 
-timed = Workflow(
-    "timed",
-    [analyse, draft, Gate("approve", reviewers="bench", review_if="amount > 100.0"), pay],
+refund = Workflow(
+    "bench-refund",
+    [
+        analyse,
+        draft,
+        Gate(
+            "approve",
+            reviewers=REVIEWERS,
+            title="Refund {amount} for {order_id}",
+            review_if="amount > 100.0",
+            editable=["amount", "reply"],
+            options=["approve", "reject"],
+            due="4h",
+            remind=["1h"],
+        ),
+        send,
+    ],
 )
 
 
@@ -49,4 +65,15 @@ def fourth(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-plain = Workflow("plain", [first, second, third, fourth])
+plain = Workflow("bench-plain", [first, second, third, fourth])
+STEPS = 4
+
+
+def complaint(number: int, *, amount: float = 640.0) -> dict[str, Any]:
+    """What a run of either workflow is started with: the size of a small letter."""
+    return {
+        "order_id": f"B-{number}",
+        "amount": amount,
+        "reply": "We are sorry that it arrived broken, and pay back what it cost within three working days.",
+        "confidence": 0.9,
+    }
