@@ -88,6 +88,9 @@ def decide(
     patch: Annotated[
         str | None, typer.Option(metavar="JSON", help="Edit by a JSON merge patch; @FILE reads a file.")
     ] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="NAME", help="In the stead of this person, by their delegation.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Without asking back on a terminal.")] = False,
     as_json: AsJson = False,
     api: Api = None,
@@ -111,6 +114,7 @@ def decide(
         task = client.get(where)
         expect_true_hash(task)
         body = _said(task, decision, _edit(settings, patch, task), note=note, reason=reason)
+        body |= {} if for_ is None else {"on_behalf_of": for_}
         # Of one that is decided the answer says all there is to say.
         if task["state"] == "open":
             _ask_back(output, task, body, yes=yes)

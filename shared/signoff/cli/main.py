@@ -27,6 +27,7 @@ from signoff.cli import (
 )
 from signoff.cli.options import JSON_KEY
 from signoff.errors import SignoffError
+    work,
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 refused or failed · 2 wrong usage · 3 the run is parked at a gate, waiting for a person"
@@ -100,6 +101,7 @@ for feature in (
     audit,
     database,
     identities,
+    work,
     sign_in,
     sessions,
     webhooks,

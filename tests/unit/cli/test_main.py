@@ -48,7 +48,7 @@ def test_every_command_but_the_processes_can_speak_json() -> None:
     commands = dict(get_command(app).commands)  # type: ignore[attr-defined]
     for name in ("dev", "worker", "beat", "api"):
         del commands[name]
-    for group in ("audit", "db", "principal", "key", "session", "webhook", "authority", "link", "callback"):
+    for group in [name for name, command in commands.items() if hasattr(command, "commands")]:
         commands |= {f"{group} {name}": command for name, command in commands.pop(group).commands.items()}
     for name, command in commands.items():
         assert any("--json" in parameter.opts for parameter in command.params), name

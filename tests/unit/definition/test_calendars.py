@@ -110,14 +110,16 @@ def test_a_calendar_that_never_opens_is_a_fault_and_no_endless_search() -> None:
 
 
 @given(
-    st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)),
+    st.integers(0, 3 * 366 * 24 * 60).map(
+        lambda minutes: datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+    ),
     st.integers(0, 40 * HOUR),
     st.integers(0, 40 * HOUR),
 )
 def test_two_spans_one_after_the_other_are_their_sum_and_time_never_runs_back(
     start: datetime, first: int, second: int
 ) -> None:
-    days, begin = calendar(holidays="DE-BE"), start.replace(tzinfo=UTC)
+    days, begin = calendar(holidays="DE-BE"), start
     middle = add_working_time(days, begin, first)
     assert middle - begin >= timedelta(milliseconds=first)
     assert add_working_time(days, middle, second) == add_working_time(days, begin, first + second)
