@@ -59,7 +59,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one message is to say, and to whom. `url` has secrets: it is for who sends."""
+    """What one message is to say, and to whom. `url` has secrets: it is for who sends.
+
+    `holds` means that what comes after it waits for a while.
+    """
 
     channel_id: UUID
     subject: str
@@ -67,6 +70,7 @@ class Batch:
     include_payload: bool
     rows: tuple[Taken, ...]
     digest_id: UUID | None
+    holds: bool
 
     @property
     def person(self) -> str | None:
@@ -93,7 +97,8 @@ def take(database: Database, channel_id: UUID, *, pace: Pace, lease_seconds: flo
         cursor.execute(
             "UPDATE notifications SET digest_id = %s WHERE id = ANY(%s)", (digest_id, [row.id for row in rows])
         )
-        if digest_id is not None:
+        if limit > 1:
+            # Even of one row: what comes while there are too many waits for the next time.
             cursor.execute(
                 "UPDATE notification_channels SET digest_at = clock_timestamp() WHERE id = %s", (channel_id,)
             )
@@ -104,6 +109,7 @@ def take(database: Database, channel_id: UUID, *, pace: Pace, lease_seconds: flo
         include_payload=found[2],
         rows=tuple(rows),
         digest_id=digest_id,
+        holds=limit > 1,
     )
 
 
@@ -141,7 +147,7 @@ def record(
             random=random,
             said={"error": error},
         )
-        if error is not None and batch.digest_id is not None:
+        if error is not None and batch.holds:
             # One that did not arrive is none: the next one need not wait for its time.
             cursor.execute("UPDATE notification_channels SET digest_at = NULL WHERE id = %s", (batch.channel_id,))
     return states
