@@ -377,3 +377,41 @@ def test_the_database_too_knows_one_voice_of_each(desk: Desk, monkeypatch: pytes
     mutate(monkeypatch, decisions._expect_undecided, "if any(", "if False and any(")
     assert _decide(desk, task, desk.keys["sam"], "reject", note="no").status_code == 500
     assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
+
+
+class TestByDelegation:
+    """A right that is lent is no way round: neither for who asked, nor for who decides in their stead."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_left(self, desk: Desk) -> Iterator[None]:
+        yield
+        desk.sql("UPDATE delegations SET ended_at = now() WHERE ended_at IS NULL")
+
+    @staticmethod
+    def _lend(desk: Desk, who: str, to: str) -> None:
+        asked = {"delegate": to, "kind": "delegation"}
+        assert _api(desk, desk.keys[who], "POST", "/delegations", asked).status_code == 201
+
+    def test_who_asked_decides_for_nobody(self, desk: Desk) -> None:
+        self._lend(desk, "sam", "ana")
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        before = desk.everything()
+        assert _code(_decide(desk, task, desk.keys["ana"], on_behalf_of="sam")) == "four_eyes"
+        assert desk.everything() == before
+
+    def test_nobody_decides_for_who_asked(self, desk: Desk) -> None:
+        self._lend(desk, "ana", "max")
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        before = desk.everything()
+        assert _code(_decide(desk, task, desk.keys["max"], on_behalf_of="ana")) == "four_eyes"
+        claimed = _api(desk, desk.keys["max"], "PUT", f"/human-tasks/{task}/claim", None)
+        assert (claimed.status_code, _code(claimed)) == (403, "not_candidate")
+        assert desk.everything() == before
+        other = desk.start("strict", {"amount": "7"})
+        assert _decide(desk, other, desk.keys["max"], on_behalf_of="ana").status_code == 201, "where she did not"
+
+    def test_without_the_guard_they_would(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._lend(desk, "ana", "max")
+        task = desk.start("strict", {"amount": "7"}, by="ana")
+        mutate(monkeypatch, authorization._asked_for_it, "facts.four_eyes and", "False and")
+        assert _decide(desk, task, desk.keys["max"], on_behalf_of="ana").status_code == 201
