@@ -42,6 +42,7 @@ def run(
     labels: Mapping[str, str] | None = None,
     people: Mapping[str, Iterable[str]] | None = None,
     limits: Mapping[str, str] | None = None,
+    away: Mapping[str, str] | None = None,
     steps: Mapping[str, Callable[..., Any]] | None = None,
     auto_retry: bool = True,
     now: datetime = START,
@@ -54,6 +55,7 @@ def run(
     - `people`: the groups of each person by name, and then only candidates may decide. Without it whoever decides is
       taken to be in every group that is asked; a gate that asks for one person by name still wants that one.
     - `limits`: limits of authority by subject, `{"user:sam": "amount <= 500.0"}`, for gates that ask for them.
+    - `away`: people who are away, and who stands in for each: for gates that ask by name or assign.
     - `steps`: functions to run instead of steps, by the steps' names. What they leave out of their annotations is
       taken from the step, and what they return has to fit the step's return type.
     - `auto_retry`: a failed try is made again at once, the clock moved on to it. False leaves the run `retrying`
@@ -65,7 +67,7 @@ def run(
     """
     graph = workflow.graph if isinstance(workflow, Workflow) else workflow
     definitions = workflow.steps if isinstance(workflow, Workflow) else None
-    asked = People(people, requester=requester, limits=limits or {})
+    asked = People(people, requester=requester, limits=limits or {}, away=away or {})
     functions = Steps(graph, definitions, steps or {})
     simulation = Simulation(graph, functions, now=now, auto_retry=auto_retry, people=asked)
     started = simulation.start(input, requester=asked.requester.actor, labels=labels or {}, run_id=run_id)

@@ -21,7 +21,9 @@ class People:
         *,
         requester: str,
         limits: Mapping[str, str] | None = None,
+        away: Mapping[str, str] | None = None,
     ) -> None:
+        self.away = dict(away or {})
         self.limits = tuple(_limit(subject, text) for subject, text in (limits or {}).items())
         self._groups = None if groups is None else {name: _names(name, of) for name, of in groups.items()}
         self.requester = self.person(requester, Candidates())
@@ -51,6 +53,12 @@ class People:
             if asked.admit(name, groups) and not subjects.isdisjoint(subjects_of(name, groups))
         ]
         return sum(str(self.person(name, asked).id) != barred for name in found) >= enough
+
+    def members(self, users: Iterable[str], groups: Iterable[str]) -> list[Principal]:
+        """The people of these names and groups, by name. Without a list of people a group has nobody."""
+        wanted = set(groups)
+        found = set(users) | {name for name, of in (self._groups or {}).items() if not wanted.isdisjoint(of)}
+        return [self.person(name, Candidates()) for name in sorted(found)]
 
     def known(self, name: str, asked: Candidates) -> Principal | None:
         """The person of this name; None when the test lists its people and this is none of them."""

@@ -15,8 +15,9 @@ from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
 from signoff.errors import FieldError, InvalidInput, StepError, TooLarge
 from signoff.ids import new_id
-from signoff.model import GENESIS_HASH, Actor, Event, RunState, RunStatus, TaskState, event_hash
+from signoff.model import GENESIS_HASH, Actor, Event, HumanTask, RunState, RunStatus, TaskState, event_hash
 from signoff.testing.people import People
+from signoff.testing.staff import KnownStaff
 from signoff.testing.stepping import Steps, failure_of
 from signoff.transitions import runs, steps, timers
 from signoff.transitions.above import above_of, asked_anew, put_above
@@ -49,8 +50,12 @@ class Simulation:
         self.now = now
         self.records: dict[UUID, Record] = {}
         self._people = people
+        self._staff = KnownStaff(people, self._human_tasks)
         self._functions = functions
         self._auto_retry = auto_retry
+
+    def _human_tasks(self) -> Iterator[HumanTask]:
+        return (task for record in self.records.values() for task in record.state.human_tasks.values())
 
     def start(self, value: Json, *, requester: Actor, labels: Mapping[str, str], run_id: UUID | None) -> UUID:
         """Create a run and answer its id. Raises InvalidInput with the path of each bad field, or TooLarge."""
@@ -71,6 +76,7 @@ class Simulation:
             labels=labels,
             now=self.now,
             new_id=new_id,
+            staff=self._staff,
         )
         self.save(fold)
         return fold.run_id
@@ -78,7 +84,8 @@ class Simulation:
     def fold(self, run_id: UUID) -> Fold:
         """A batch of events on a run, for `save`."""
         record = self.records[run_id]
-        return Fold(self.graph, record.state, run_id=run_id, now=self.now, history=record.events)
+        history, staff = record.events, self._staff
+        return Fold(self.graph, record.state, run_id=run_id, now=self.now, history=history, staff=staff)
 
     def save(self, fold: Fold) -> None:
         """Append a batch to its run's log and start the runs that it calls for."""
@@ -208,6 +215,7 @@ class Simulation:
             human_task_id=task.id,
             now=self.now,
             new_id=new_id,
+            staff=self._staff,
         )
         parent.children.append(fold.run_id)
         self.save(fold)
