@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -18,10 +19,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 @_group.command()
-def upgrade(as_json: AsJson = False) -> None:
-    """Bring the database to this release's schema. Does nothing where it is there already."""
-    from signoff.cli.direct import load, reachable
+def upgrade(
+    *,
+    no_admin: Annotated[
+        bool, typer.Option("--no-admin", help="Make no administrator where there is no principal yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database to this release's schema. Does nothing where it is there already.
+
+    Where there is no principal at all it makes the administrator `admin` and prints the key, once: keep it, or
+    take --no-admin where the output is kept in a log.
+    """
+    from signoff.cli.direct import load, opened_database, reachable
     from signoff.store import migrations
+    from signoff.store.first_admin import NAME, make_first_admin
 
     output = Output(as_json=as_json)
     url = load().require_database_url()
@@ -29,10 +41,18 @@ def upgrade(as_json: AsJson = False) -> None:
         before = migrations.revision(url)
         migrations.upgrade(url)
         after = migrations.revision(url)
+    key = None
+    if not no_admin:
+        with opened_database() as database:
+            key = make_first_admin(database)
     if as_json:
-        output.json({"before": before, "revision": after})
+        admin = None if key is None else {"name": NAME, "key": key}
+        output.json({"before": before, "revision": after, "admin": admin})
         return
     output.line(f"at {after} already" if before == after else f"migrated from {before or 'empty'} to {after}")
+    if key is not None:
+        sys.stdout.write(f"{key}\n")
+        output.note(f"the key of {NAME}, the first administrator; it can't be shown again. Use it as $SIGNOFF_API_KEY")
 
 
 @_group.command()

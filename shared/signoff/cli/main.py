@@ -15,19 +15,22 @@ from signoff.cli import (
     database,
     definitions,
     doctor,
+    groups,
     human_tasks,
     identities,
+    keys,
     links,
     notifications,
     processes,
+    roles,
     runs,
     sessions,
     sign_in,
     webhooks,
+    work,
 )
 from signoff.cli.options import JSON_KEY
 from signoff.errors import SignoffError
-    work,
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 refused or failed · 2 wrong usage · 3 the run is parked at a gate, waiting for a person"
@@ -98,10 +101,13 @@ for feature in (
     definitions,
     runs,
     human_tasks,
+    work,
     audit,
     database,
     identities,
-    work,
+    groups,
+    roles,
+    keys,
     sign_in,
     sessions,
     webhooks,

@@ -186,19 +186,31 @@ def create_api_key(
     With `scopes` (see `signoff.authorization.SCOPES`) it opens what they name and no more, with `workflows` only
     what is of these; None is all that the principal may do.
     """
-    narrowed = [None if some is None else sorted(set(some)) for some in (scopes, workflows)]
-    _check_narrowed(*narrowed)
+    with database.transaction() as cursor:
+        return insert_api_key(cursor, principal, expires_at=expires_at, scopes=scopes, workflows=workflows)
+
+
+def insert_api_key(
+    cursor: Cursor,
+    principal: str,
+    *,
+    expires_at: datetime | None = None,
+    scopes: Iterable[str] | None = None,
+    workflows: Iterable[str] | None = None,
+) -> str:
+    """The same in the caller's transaction."""
+    limits = [None if some is None else sorted(set(some)) for some in (scopes, workflows)]
+    _check_narrowed(*limits)
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidInput(errors=[FieldError(path="/expires_at", message="has no time zone", fix="use UTC")])
     prefix, key = _new_key()
-    with database.transaction() as cursor:
-        cursor.execute(
-            "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
-            " SELECT %s, id, %s, %s, now(), %s, %s, %s FROM principals WHERE name = %s",
-            (new_id(), prefix, _digest(key), expires_at, *narrowed, principal),
-        )
-        if cursor.rowcount == 0:
-            raise NotFound(f"there is no principal {principal!r}")
+    cursor.execute(
+        "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
+        " SELECT %s, id, %s, %s, now(), %s, %s, %s FROM principals WHERE name = %s",
+        (new_id(), prefix, _digest(key), expires_at, *limits, principal),
+    )
+    if cursor.rowcount == 0:
+        raise NotFound(f"there is no principal {principal!r}")
     return key
 
 
@@ -255,11 +267,11 @@ def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> s
             raise Conflict(
                 "the key is revoked or has expired, or its principal is disabled", fix="signoff key create NAME"
             )
-        principal_id, lasts, *narrowed = row
+        principal_id, lasts, *limits = row
         cursor.execute(
             "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
             " VALUES (%s, %s, %s, %s, now(), now() + %s, %s, %s)",
-            (new_id(), principal_id, prefix, _digest(key), lasts, *narrowed),
+            (new_id(), principal_id, prefix, _digest(key), lasts, *limits),
         )
         # least() leaves nulls out: a key without an end gets one.
         cursor.execute(
