@@ -5,10 +5,12 @@ With SIGNOFF_SCREENSHOTS set to a folder, pictures of the screens are written th
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -70,6 +72,8 @@ def screens(running: Any) -> Iterator[Screens]:
         "audit": ("cleo", "/audit"),
         "audit-run": ("cleo", f"/audit/{done['run_id']}"),
         "insights": ("cleo", "/insights"),
+        "link": ("ana", _link(running, refunds[2], "ana") + "?decision=approve"),
+        "link-of-another": ("ana", _link(running, refunds[2], "sam")),
         "nothing-there": ("ana", BROKEN),
     }
 
@@ -77,8 +81,14 @@ def screens(running: Any) -> Iterator[Screens]:
 NAMES = (
     "sign-in", "inbox", "inbox-empty", "inbox-overdue", "inbox-done", "inbox-search-nothing", "review",
     "review-changed", "review-decided", "review-grace", "review-not-eligible", "review-overdue", "review-form",
-    "review-after", "runs", "run", "run-finished", "run-failed", "audit", "audit-run", "insights", "nothing-there",
+    "review-after", "runs", "run", "run-finished", "run-failed", "audit", "audit-run", "insights", "link",
+    "link-of-another", "nothing-there",
 )  # fmt: skip
+
+
+def _link(running: Any, task: dict[str, Any], person: str) -> str:
+    made = json.loads(running.signoff("link", str(task["id"]), person, "--json"))
+    return urlsplit(made["url"]).path
 
 
 @pytest.fixture(scope="module")

@@ -191,9 +191,11 @@ def test_huge_text_is_cut_with_a_way_to_all_of_it(desk: Desk, tasks: list[UUID])
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_without_the_token_of_its_session_is_refused_and_changes_nothing(desk: Desk, path: str) -> None:
     task = desk.start("grace", {"amount": "5"})
-    place = path.replace("{human_task_id}", str(task)).replace("{run_id}", str(desk.run_of(task)))
-    assert "{" not in place
     ana, sam = desk.as_("ana"), desk.as_("sam")
+    ana.get(desk.engine.issue_task_link(task, "ana").path)
+    place = path.replace("{human_task_id}", str(task)).replace("{run_id}", str(desk.run_of(task)))
+    place = place.replace("/links/{link_id}", ana.path)
+    assert "{" not in place
     page = ana.get(f"/inbox/{task}")
     sha = page.one(name="payload_sha256").value
     sam.get("/inbox")

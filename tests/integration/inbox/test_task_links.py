@@ -252,6 +252,15 @@ class TestNotForLong:
         assert found is not None
         assert found.state == "good"
 
+    def test_what_ended_a_day_ago_is_forgotten(self, desk: Desk, task: UUID) -> None:
+        for _ in range(2):
+            _link(desk, task)
+        first, second = list_links(desk.engine.database, task)
+        for link, hours in ((first, 23), (second, 25)):
+            desk.sql("UPDATE task_links SET expires_at = now() - %s * interval '1 hour' WHERE id = %s", hours, link.id)
+        desk.engine.sweep()
+        assert [link.id for link in list_links(desk.engine.database, task)] == [first.id]
+
     def _end(self, desk: Desk, task: UUID, how: str, link_id: UUID) -> None:
         if how == "expired":
             desk.sql("UPDATE task_links SET expires_at = clock_timestamp() WHERE id = %s", link_id)
