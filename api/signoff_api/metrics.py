@@ -116,6 +116,8 @@ class _Stock:
                 "How long the oldest wake-up of a run or human task has been overdue: it grows when nobody sees to it.",
                 counts.oldest_overdue_run_seconds,
             ),
+            ("signoff_notifications_pending", "Notifications still to be sent.", counts.notifications_pending),
+            ("signoff_notifications_dead", "Notifications that were given up.", counts.notifications_dead),
         ):
             yield GaugeMetricFamily(name, text, value=value)
 

@@ -134,6 +134,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _migrations(settings)
         yield from _progress(database)
         yield from _reviewers(database)
+        yield from _notifications(database, settings)
     except Unavailable as error:
         cause = str(error.__cause__ or "").strip().splitlines()
         detail = f"{error.detail}: {cause[0]}" if cause else error.detail
@@ -243,6 +244,27 @@ def _reviewers(database: Database) -> Iterator[Finding]:
         f" {newest.workflow}/{newest.gate}, which asks {asked}",
         fix=fix,
     )
+
+
+def _notifications(database: Database, settings: Settings) -> Iterator[Finding]:
+    import psycopg
+
+    from signoff.store.notifications import count_notifications
+
+    try:
+        with database.autocommit() as cursor:
+            waiting, dead, channels = count_notifications(cursor)
+    except psycopg.errors.UndefinedTable:
+        return  # the line about migrations has said it
+    detail = f"{channels} channels, {waiting} to be sent, {dead} given up"
+    if dead:
+        yield Finding(name="notify", status="warn", detail=detail, fix="signoff notify list --state dead says why")
+    elif channels and settings.public_url is None:
+        yield Finding(
+            name="notify", status="warn", detail=f"{detail}; messages have no link", fix="set SIGNOFF_PUBLIC_URL"
+        )
+    else:
+        yield Finding(name="notify", status="ok", detail=detail)
 
 
 def _broker(settings: Settings) -> Finding:

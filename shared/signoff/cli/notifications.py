@@ -153,7 +153,8 @@ def send_test(channel: ChannelId, as_: As = None, as_json: AsJson = False) -> No
     with _opened(as_) as (database, by):
         made = channels.test(database, _id(channel), by=by)
     _answer(as_json, {"notification_id": str(made)}, f"{made} will be sent")
-    Output(as_json=as_json).note(f"how it went: signoff notify list {channel}")
+    if not as_json:
+        Output().note(f"how it went: signoff notify list {channel}")
 
 
 @_notify.command("list")

@@ -189,6 +189,17 @@ def redeliver(cursor: Cursor, notification_id: UUID) -> Notification:
     return _notification(NOTIFICATIONS.again(cursor, _COLUMNS, notification_id, forget=("digest_id",)))
 
 
+def count_notifications(cursor: Cursor) -> tuple[int, int, int]:
+    """How many wait to be sent, how many were given up, and how many channels there are."""
+    row = cursor.execute(
+        "SELECT (SELECT count(*) FROM notifications WHERE due_at IS NOT NULL)"
+        " + (SELECT count(*) FROM notification_events), (SELECT count(*) FROM notifications WHERE state = 'dead'),"
+        " (SELECT count(*) FROM notification_channels WHERE disabled_at IS NULL)"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
 def forget_notifications(cursor: Cursor, *, keep_days: float, limit: int) -> int:
     """Delete some old ones that nothing more becomes of; how many."""
     return NOTIFICATIONS.forget(cursor, keep_days=keep_days, limit=limit)

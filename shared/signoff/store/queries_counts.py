@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from signoff.store.database import Database
 from signoff.store.leases import oldest_overdue_seconds
+from signoff.store.notifications import count_notifications
 from signoff.store.queries_candidates import stranded_human_tasks
 
 _SECONDS = 2
@@ -25,6 +26,8 @@ class Counts:
     overdue_human_tasks: int
     human_tasks_without_candidates: int
     oldest_overdue_run_seconds: float
+    notifications_pending: int
+    notifications_dead: int
 
 
 def count(database: Database) -> Counts:
@@ -37,6 +40,7 @@ def count(database: Database) -> Counts:
         ).fetchone()
         oldest = oldest_overdue_seconds(cursor)
         stranded = stranded_human_tasks(cursor)
+        pending, dead, _ = count_notifications(cursor)
     assert tasks is not None
     return Counts(
         runs=by_status,
@@ -44,4 +48,6 @@ def count(database: Database) -> Counts:
         overdue_human_tasks=tasks[1],
         human_tasks_without_candidates=stranded.count,
         oldest_overdue_run_seconds=oldest,
+        notifications_pending=pending,
+        notifications_dead=dead,
     )

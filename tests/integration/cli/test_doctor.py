@@ -39,7 +39,7 @@ def test_where_everything_is_there_each_line_is_ok_and_the_exit_code_0(stack: St
 
     assert result.exit_code == 0
     shown = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("✓")]
-    progress = ["sweep", "leases", "queues", "reviewers"]
+    progress = ["sweep", "leases", "queues", "reviewers", "notify"]
     names = ["python", "settings", "database", "clocks", "migrations", *progress, "broker", "api"]
     assert shown == names
     assert "✗" not in result.stdout
