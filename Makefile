@@ -20,7 +20,7 @@ MODULES ?= refund,loan,publish
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help dev test long chaos check bench bench-guard lock install clean
+.PHONY: help dev test long chaos mutants check bench bench-guard lock install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make test   the tests, against real servers'
 	@echo 'make long   the tests that take long: every route by every role, every stop, every unit of deploy/'
 	@echo 'make chaos  the fault suite, for hours; TIER=ci for a quarter of one, ARGS="--promise 1,4 --seed 7" for a part'
+	@echo 'make mutants  each guard taken out: whether the fault suite catches it'
 	@echo 'make check  ruff, format, mypy, import-linter'
 	@echo 'make bench  speed and growth, beside bare Celery chains and other systems: half an hour'
 	@echo 'make bench-guard  whether steps are grossly slower than when that was last run'
@@ -46,6 +47,9 @@ long: $(INSTALLED)
 
 chaos: $(INSTALLED)
 	@exec $(BIN)/python -m tests.chaos --tier $(TIER) $(ARGS)
+
+mutants: $(INSTALLED)
+	@exec $(BIN)/python -m tests.chaos.mutants $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -137,6 +137,13 @@ class Faults:
         self.plant.database_wire.plug_in()
         return self._seen("unplug_database", count > 0)
 
+    def silence_database(self, seconds: float) -> bool:
+        """Its connections are open and lead nowhere, as those to a machine that hangs."""
+        count = self.plant.database_wire.fall_silent()
+        time.sleep(seconds)
+        self.plant.database_wire.speak()
+        return self._seen("silence_database", count > 0)
+
     # Failpoints -------------------------------------------------------------------------------------------------------
 
     def arm(self, point: str, action: str, nth: int = 1) -> None:
@@ -147,6 +154,10 @@ class Faults:
         made.write_text(f"{action} {nth}")
         made.rename(path)
         self.armed[point] += 1
+
+    def has_fired(self, point: str) -> bool:
+        """Whether it has acted; not counted yet."""
+        return (self.plant.failpoints / f"{point}.fired").exists()
 
     def fired(self, point: str) -> float | None:
         """When it acted, by the wall clock; None while it has not. Counted at the first time of asking."""

@@ -47,6 +47,14 @@ _ALL = (
         new="""WHERE due_at <= clock_timestamp() AND status = 'nobody'\"""",
     ),
     Mutant(
+        name="a-start-asked-again-is-another-run",
+        promise=1,
+        what="the key of a request whose answer was lost is not looked up",
+        module="signoff.engine.runs",
+        old="            if earlier is not None:\n                started = ",
+        new="            if earlier is False:\n                started = ",
+    ),
+    Mutant(
         name="lost-messages-stay-lost",
         promise=4,
         what="the sweep sends no message again",

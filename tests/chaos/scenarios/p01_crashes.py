@@ -61,8 +61,8 @@ POINTS = (
     Point(name="beat.before_publish"),
     Point(name="beat.after_publish"),
 )
-FEW = ("decide.before_publish", "effect.after_call", "complete.before_commit")
-"""Those of the tier `slice`: the response, the effect, the step's commit."""
+FEW = ("start.before_response", "decide.before_publish", "effect.after_call", "complete.before_commit")
+"""Those of the tier `slice`: the response, the message, the effect, the step's commit."""
 ACTIONS = ("kill", "kill_group")
 
 
@@ -110,7 +110,8 @@ def _die(arena: Arena, faults: Faults, load: Load, point: Point, action: str) ->
     for _ in range(TRIES):
         if point.before is not None:
             faults.arm(point.before, "kill")
-        faults.arm(point.name, action, arena.draw.randint(1, 2))
+        # Where something has to be made good first, it is passed once.
+        faults.arm(point.name, action, arena.draw.randint(1, 2 if point.before is None else 1))
         load.add(_batch(arena, point))
         load.wait()
         if point.before is not None:
@@ -118,18 +119,13 @@ def _die(arena: Arena, faults: Faults, load: Load, point: Point, action: str) ->
             faults.disarm(point.before)
         # What nobody waits for, as a sweep, may come by a little later.
         died = None
-        if wait_for(lambda: plant_fired(faults, point.name), seconds=1.0):
+        if wait_for(lambda: faults.has_fired(point.name), seconds=1.0):
             died = faults.fired(point.name)
         faults.disarm(point.name)
         if died is not None:
             load.note_recovery(max(0.0, time.time() - died))
             return True
     return False
-
-
-def plant_fired(faults: Faults, point: str) -> bool:
-    """Whether it has acted, without counting it yet."""
-    return (faults.plant.failpoints / f"{point}.fired").exists()
 
 
 def _batch(arena: Arena, point: Point) -> list[Item]:
