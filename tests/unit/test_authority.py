@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from signoff import Gate, Workflow, testing
 from signoff.authority import MAX_LIMIT, Limit, OverLimit, admitting, check_limit, expect_within, held_by
 from signoff.definition.document import compile_document
-from signoff.definition.graph import Graph, goes_on
+from signoff.definition.graph import Goto, Graph, goes_on
 from signoff.errors import InvalidInput
 from signoff.ids import new_id
 from signoff.model import SYSTEM
@@ -108,6 +109,7 @@ def test_approving_and_what_goes_on_like_it_take_authority() -> None:
         ],
     ).graph.gate("ok")
     assert [option for option in gate.options if goes_on(gate, option)] == ["approve", "partly"]
+    assert goes_on(replace(gate, routes={"approve": Goto(node="elsewhere")}), "approve"), "wherever it leads"
 
 
 def test_yaml_and_python_say_the_same_and_other_gates_keep_their_hash() -> None:

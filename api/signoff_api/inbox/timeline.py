@@ -252,7 +252,8 @@ def _say_gate(verb: str, data: Mapping[str, Any], gate: str) -> _Said:
             return _Said(what=f"{gate} {said}")
         case "escalated":
             moved = "was handed to" if data.get("action") == "reroute" else "asks as well"
-            return _Said(what=f"{gate} {moved} {_names(data.get('to'))}", aside=_alarmed(data, ""))
+            why = "it is over the limits of authority of those it asked" if data.get("reason") == "over_limit" else ""
+            return _Said(what=f"{gate} {moved} {_names(data.get('to'))}", aside=_alarmed(data, why))
         case "timed_out":
             return _Said(what=f"{gate}: nobody decided in time", aside=f"what follows: {data.get('action')}")
         case _:
@@ -268,6 +269,9 @@ def _say_decision(data: Mapping[str, Any], who: str, gate: str, shown: _Shown) -
         words.append(f"on behalf of {data['on_behalf_of']}")
     if data.get("bulk_id"):
         words.append("in bulk")
+    allowed = data.get("authority")
+    if isinstance(allowed, Mapping):
+        words.append(f"within {allowed.get('limit')}, the limit of {allowed.get('subject')}")
     if data.get("release_ms"):
         words.append(f"can be taken back for {format_duration(data['release_ms'])}")
     return _Said(

@@ -144,7 +144,8 @@ def _say_gate(verb: str, data: Mapping[str, Any], gate: str) -> tuple[str, str]:
         case "reminded":
             return f"{gate} {'is overdue' if data.get('overdue') else 'reminded its candidates'}", ""
         case "escalated":
-            return f"{gate} {data.get('action', 'escalate')}d to {_names(data.get('to'))}", ""
+            why = "over the limits of authority of those it asked" if data.get("reason") == "over_limit" else ""
+            return f"{gate} {data.get('action', 'escalate')}d to {_names(data.get('to'))}", why
         case "timed_out":
             return f"{gate}: nobody decided in time", f"→ {data.get('action')}"
         case _:

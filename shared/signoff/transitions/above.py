@@ -20,7 +20,7 @@ def asked_anew(fold: Fold) -> Iterator[tuple[GateNode, HumanTask]]:
     """The open human tasks that this batch shows to somebody for the first time, at gates that take authority."""
     seen = set()
     for event in fold.events:
-        if event.type not in _ASKS_ANEW or event.data.get("reason") == OVER_LIMIT:
+        if event.type not in _ASKS_ANEW:
             continue
         gate = fold.graph.gate(event.data["gate"])
         task = next(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.integration.api.client import Api, problem
 
+from signoff_api.inbox import verify_audit
+
 DOCUMENT = """
 workflow: payout
 steps:
@@ -65,3 +67,8 @@ def test_a_decision_by_key_keeps_its_prefix_and_the_pack_verifies_with_it(api: A
     assert data["authority"]["limit"] == "true"
     verified = api.as_("auditor").ok(api.as_("auditor").get(f"/audit/verification?run={made['run']['id']}"))
     assert verified["ok"]
+    pack = api.as_("auditor").ok(api.as_("auditor").get(f"/runs/{made['run']['id']}/audit"))
+    assert verify_audit.check(pack) == []
+    # A pack may say beside the log how somebody was recognised, and then it has to be what the log says.
+    pack["decisions"][0]["authenticated"] = {"method": "cli", "id": None, "started_with": None}
+    assert "authenticated is not what the log says" in verify_audit.check(pack)[0]

@@ -45,6 +45,7 @@ PEOPLE = (("carl", "clerks"), ("cora", "clerks"), ("chief", "chiefs"), ("root", 
 def _no_limits_yet(world: World) -> None:
     world.sql("DELETE FROM authority_limits")
     if not world.sql("SELECT 1 FROM principals WHERE name = 'root'"):
+        create_principal(world.engine.database, name="portal", kind="service")
         for name, group in PEOPLE:
             roles = ("admin",) if group == "admins" else ("reviewer",)
             create_principal(world.engine.database, name=name, kind="user", groups=(group,), roles=roles)
@@ -214,6 +215,13 @@ def test_what_somebody_asked_may_approve_stays_with_them(world: World) -> None:
     run_id = drafted(world, {"amount": 400})
     assert world.kinds(run_id)[-1] == "gate.opened"
     assert world.task(run_id).candidates.groups == ("clerks",)
+
+
+def test_those_above_are_not_asked_twice(world: World) -> None:
+    flow = graph(
+        gate("ok", "pay", reviewers=("clerks", "chiefs"), authority=True, above=("chiefs",)), pay(), name="both"
+    )
+    assert world.kinds(world.start(flow, {"amount": 1}))[-1] == "gate.opened"
 
 
 def test_a_gate_that_a_run_starts_at_asks_those_above_too(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from tests.unit.transitions.graphs import STANDARD, gate, graph, pay, step
 
 from signoff.definition.graph import Graph
 from signoff.model import SYSTEM
+from signoff.store.sessions import create_sign_in_link
 
 
 def _flow(name: str, *, editable: tuple[str, ...] = ()) -> Graph:
@@ -95,3 +97,24 @@ def test_a_decision_on_the_pages_keeps_which_session_it_was(desk: Desk) -> None:
     ids = {str(found) for (found,) in desk.sql("SELECT id FROM sessions")}
     assert recorded.data["authenticated"]["method"] == "session"
     assert recorded.data["authenticated"]["id"] in ids
+
+
+def test_a_session_keeps_whether_it_was_begun_by_a_link_or_a_key(desk: Desk) -> None:
+    link = create_sign_in_link(desk.engine.database, "max", lasts=timedelta(minutes=5))
+    browser = desk.browser()
+    browser.get(f"/sign-in/{link}")
+    browser.press("Sign in as max")
+    assert _begun(desk, "max") == ["link"]
+    browser = desk.browser()
+    browser.get("/sign-in")
+    browser.press("Sign in", key=desk.keys["max"])
+    assert _begun(desk, "max") == ["link", "api_key"]
+
+
+def _begun(desk: Desk, name: str) -> list[str]:
+    rows = desk.sql(
+        "SELECT s.started_with FROM sessions s JOIN principals p ON p.id = s.principal_id"
+        " WHERE p.name = %s AND s.started_with IS NOT NULL ORDER BY s.created_at",
+        name,
+    )
+    return [str(begun) for (begun,) in rows]

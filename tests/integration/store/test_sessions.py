@@ -10,9 +10,9 @@ import pytest
 from tests.integration.engine.world import together
 
 from signoff.errors import NotFound
-from signoff.identity import Principal
+from signoff.identity import Authentication, Principal
 from signoff.store.database import Database
-from signoff.store.identity import create_principal, update_principal
+from signoff.store.identity import authenticate, create_api_key, create_principal, update_principal
 from signoff.store.sessions import (
     create_sign_in_link,
     end_session,
@@ -69,6 +69,23 @@ def test_what_is_no_token_is_nobody(database: Database, token: str) -> None:
     assert session_principal(database, token) is None
     assert peek_sign_in_link(database, token) is None
     assert use_sign_in_link(database, token) is None
+
+
+def test_a_session_knows_which_it_is_and_what_it_was_begun_with(database: Database, ana: Principal) -> None:
+    key = create_api_key(database, "ana")
+    plain, linked, keyed = (
+        start_session(database, ana, hours=1, user_agent="test", key=None),
+        start_session(database, ana, hours=1, user_agent="test", key=None, started_with="link"),
+        start_session(database, ana, hours=1, user_agent="test", key=key),
+    )
+    found = [session_principal(database, token) for token in (plain, linked, keyed)]
+    known = [each.authentication for each in found if each is not None and each.authentication is not None]
+    told = [(each.method, each.started_with) for each in known]
+    assert told == [("session", None), ("session", "link"), ("session", "api_key")]
+    assert len({each.id for each in known}) == 3
+    by_key = authenticate(database, key)
+    assert by_key is not None
+    assert by_key.authentication == Authentication(method="api_key", id=key.split("_")[1])
 
 
 def test_a_link_is_no_session_and_a_session_is_no_link(database: Database, ana: Principal) -> None:
