@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         le=300,
         description="how long a worker goes straight on with the next step of one run",
     )
+    drain_runs: int = Field(
+        default=16,
+        ge=1,
+        le=200,
+        description="queued runs whose steps are short that a worker takes together; 1 takes each by its own message",
+    )
     lease_seconds: float = Field(default=20.0, ge=1, le=3600, description="how long a silent worker keeps a run")
     step_timeout_seconds: float = Field(default=600.0, gt=0, le=86400, description="for steps that name none")
     max_lost_leases: int = Field(default=5, ge=1, le=100, description="lost workers at one step before it fails")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -49,12 +50,23 @@ class _Held:
         return self.claimed.run_id, self.claimed.epoch
 
 
+class Attended(Protocol):
+    """Runs that wait for a step in hand: it must not keep them for long."""
+
+    def settle_at(self) -> float:
+        """The moment of the monotonic clock at which the step has kept them long enough."""
+
+    def settle(self) -> None:
+        """See to them."""
+
+
 class Watch:
     """The watching thread and what it watches. One per process, started with the first step."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._held: dict[tuple[UUID, int], _Held] = {}
+        self._attended: set[Attended] = set()
         # No RLock, and entered as itself: between taking it and entering the block an exception could come that was
         # set from outside, were there a line of Python in between, and then nobody would ever let go of it.
         self._lock = threading.Lock()
@@ -88,13 +100,29 @@ class Watch:
     def _add(self, held: _Held) -> None:
         with self._lock:
             self._held[held.key] = held
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="signoff-watch", daemon=True)
-                self._renew_at = self._wakes_at = time.monotonic() + self._renew_every
-                self._thread.start()
-            elif not held.interrupts and held.deadline < self._wakes_at:
-                # Only then: waking a thread for every step would cost more than many a step.
-                self._changed.notify()
+            # An alarm ends the step in the main thread; then there is nothing to wake for.
+            self._wake_by(self._renew_at if held.interrupts else held.deadline)
+
+    def attend(self, waiting: Attended) -> None:
+        """See to what waits for a step, when its moment comes."""
+        with self._lock:
+            self._attended.add(waiting)
+            self._wake_by(waiting.settle_at())
+
+    def leave(self, waiting: Attended) -> None:
+        """Nothing waits there any more."""
+        with self._lock:
+            self._attended.discard(waiting)
+
+    def _wake_by(self, moment: float) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="signoff-watch", daemon=True)
+            self._renew_at = time.monotonic() + self._renew_every
+            self._wakes_at = 0.0
+            self._thread.start()
+        elif moment < self._wakes_at:
+            # Only then: waking a thread for every step would cost more than many a step.
+            self._changed.notify()
 
     def _remove(self, held: _Held) -> None:
         try:
@@ -117,9 +145,12 @@ class Watch:
                 self._wakes_at = self._next_moment()
                 self._changed.wait(max(0.01, self._wakes_at - time.monotonic()))
                 overdue = [held for held in self._held.values() if self._is_overdue(held)]
+                waiting = [each for each in self._attended if time.monotonic() >= each.settle_at()]
                 renew = time.monotonic() >= self._renew_at
                 # One that was told to end is still ours until it is given up.
                 held_now = [key for key, held in self._held.items() if not held.given_up]
+            for each in waiting:
+                each.settle()
             for held in overdue:
                 self._end(held)
             if renew:
@@ -127,7 +158,8 @@ class Watch:
 
     def _next_moment(self) -> float:
         """The next renewal, which comes round when nothing is held as well, or the first step to be ended."""
-        return min([self._renew_at, *(_ends_at(held) for held in self._held.values() if not held.given_up)])
+        ends = [_ends_at(held) for held in self._held.values() if not held.given_up]
+        return min([self._renew_at, *ends, *(each.settle_at() for each in self._attended)])
 
     def _is_overdue(self, held: _Held) -> bool:
         return not held.given_up and time.monotonic() >= _ends_at(held)

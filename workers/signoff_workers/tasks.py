@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,13 +17,17 @@ from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
 from signoff.settings import Settings
 from signoff_workers import notifications, webhooks
-from signoff_workers.consumer import Acknowledged
+from signoff_workers.consumer import Acknowledged, passing_over
 from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
+from signoff_workers.taken import Taken
 
 log = structlog.get_logger(__name__)
 
 _BROKER_IS_AWAY = (KombuError, OSError)
+
+BELIEVED_SHARE = 0.6
+"""Of the time until a message is sent again: so long it is believed that its run is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +42,12 @@ class Runtime:
 class Runtimes:
     """The runtime of the current process."""
 
-    def __init__(self, settings: Settings, in_hand: InHand) -> None:
+    def __init__(self, settings: Settings, in_hand: InHand, queues: Iterable[str] = ()) -> None:
         self._settings = settings
         self._in_hand = in_hand
+        self._queues = tuple(queues)
+        # Shared by what is forked later. An entry is forgotten before a message is sent again.
+        self.taken = Taken(believed_seconds=settings.republish_seconds * BELIEVED_SHARE)
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
 
@@ -53,14 +61,15 @@ class Runtimes:
                 threads = self._settings.concurrency if self._settings.pool == "threads" else 1
                 # One connection a step, one for the watch, one for the sweep.
                 engine = build_engine(self._settings, pool_size=threads + 2)
-                self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=Runner(engine, self._in_hand))
+                runner = Runner(engine, self._in_hand, self._queues, self.taken)
+                self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=runner)
             return self._runtime
 
 
 def register_tasks(app: Celery, runtimes: Runtimes) -> None:
     """Give the application its Celery tasks."""
 
-    @app.task(name=EXECUTE, Request=Acknowledged)
+    @app.task(name=EXECUTE, Request=Acknowledged, Strategy=staticmethod(passing_over(runtimes.taken)))
     def execute(run_id: str, epoch: int) -> None:
         runtimes.current().runner.execute(UUID(run_id), epoch)
 

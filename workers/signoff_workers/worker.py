@@ -30,9 +30,10 @@ def run_worker(settings: Settings) -> int:
     settings.webhook_policy()  # a bad one is said now, not when there is something to send
     loaded = load_workflows(settings.modules)
     _register_all(settings, loaded)
-    app = make_app(settings, settings.queues or queues_of(item.graph for item in loaded))
+    queues = settings.queues or queues_of(item.graph for item in loaded)
+    app = make_app(settings, queues)
     in_hand = InHand()
-    register_tasks(app, Runtimes(settings, in_hand))
+    register_tasks(app, Runtimes(settings, in_hand, queues))
     _connect_signals(settings, in_hand)
     return _serve(app, settings, in_hand)
 

@@ -1,10 +1,11 @@
 """The imperative shell: lock, admit, transition and append in one transaction, then send a hint."""
 
 from signoff.engine.engine import Engine, build_engine
-from signoff.engine.execution import Claimed
+from signoff.engine.execution import Claimed, GoOn
 from signoff.engine.human_tasks import BulkItem, BulkOutcome, BulkResult, Decided
 from signoff.engine.runs import Started
 from signoff.engine.sweep import Swept
+from signoff.engine.together import Recorded
 from signoff.engine.verification import Verification
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.versions import Registered
@@ -20,7 +21,9 @@ __all__ = [
     "DecisionRequest",
     "Engine",
     "Failure",
+    "GoOn",
     "IdempotencyKey",
+    "Recorded",
     "Registered",
     "Started",
     "Swept",

@@ -14,15 +14,16 @@ from signoff.authority import ANY, Limit
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import anchoring, authority, execution, human_tasks, links, runs, work
+from signoff.engine import anchoring, authority, execution, human_tasks, links, runs, together, work
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
 from signoff.engine.anchoring import Anchored
 from signoff.engine.core import Core
-from signoff.engine.execution import Claimed
+from signoff.engine.execution import Claimed, GoOn
 from signoff.engine.human_tasks import BulkItem, BulkOutcome, Decided
 from signoff.engine.runs import Started
 from signoff.engine.sweep import Swept
+from signoff.engine.together import Recorded
 from signoff.engine.verification import Verification
 from signoff.identity import Principal
 from signoff.ids import new_id
@@ -231,7 +232,19 @@ class Engine:
         """The run's input and earlier outputs, as far as the step asks for them by name."""
         return execution.arguments(self.core, claimed, names)
 
-    def complete(self, claimed: Claimed, output: Json, *, worker: str, go_on: bool) -> Claimed | None:
+    def claim_waiting(self, queue: str, *, steps: Sequence[str], limit: int, worker: str) -> list[Claimed]:
+        """Take more runs of a queue, those that stand at one of `steps`."""
+        return together.claim_waiting(self.core, queue, steps=steps, limit=limit, worker=worker)
+
+    def complete_together(self, done: Sequence[tuple[Claimed, Json]], *, worker: str, go_on: GoOn) -> Recorded:
+        """Record the outputs of several runs' steps in one transaction."""
+        return together.complete_together(self.core, done, worker=worker, go_on=go_on)
+
+    def give_back_all(self, held: Sequence[Claimed]) -> None:
+        """Hand back claimed runs whose steps have not begun."""
+        together.give_back_all(self.core, held)
+
+    def complete(self, claimed: Claimed, output: Json, *, worker: str, go_on: bool | GoOn) -> Claimed | None:
         """Record a step's output; answers the next step when the worker may go straight on with it."""
         return execution.complete(self.core, claimed, output, worker=worker, go_on=go_on)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
+from signoff.broker import queue_name
 from signoff.canonical import Json
 from signoff.definition.graph import Graph, StepNode
 from signoff.engine.authority import concerns
@@ -24,6 +26,10 @@ from signoff.transitions.advance import fail as fail_run
 from signoff.transitions.fold import Fold
 from signoff.transitions.staff import NotRead, StaffNotRead
 from signoff.transitions.steps import Failure
+
+LEASE_KEPT = 0.9
+"""A lease that has this share left goes on to the next inline step as it is: then no indexed column changes, and the
+row's new version needs no new entry in any index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,15 @@ class Claimed:
         return f"{self.run_id}:{self.step.name}:{self.state.outputs.get(self.step.name, 0)}"
 
 
+GoOn: TypeAlias = Callable[[Claimed, StepNode], bool]
+"""Whether the worker that ends this step would go straight on with that one, where the graph allows it."""
+
+
+def in_same_queue(claimed: Claimed, following: StepNode) -> bool:
+    """The rule for a worker that knows nothing of other queues."""
+    return claimed.step.queue == following.queue
+
+
 def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | None:
     hit("claim.before_update")
     with core.database.autocommit() as cursor:
@@ -71,10 +86,15 @@ def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | Non
         row, now = found
         clock = DatabaseClock.of(now)
         graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
-    assert row.state.node is not None
     hit("claim.after_update")
+    return claimed_from(row, graph, clock)
+
+
+def claimed_from(row: RunRow, graph: Graph, clock: DatabaseClock) -> Claimed:
+    """The claim that this row is the answer to."""
+    assert row.state.node is not None
     return Claimed(
-        run_id=run_id,
+        run_id=row.state.run_id,
         epoch=row.epoch,
         graph=graph,
         step=graph.step(row.state.node),
@@ -99,22 +119,20 @@ def arguments(core: Core, claimed: Claimed, names: Iterable[str]) -> dict[str, J
     return values
 
 
-def complete(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: bool) -> Claimed | None:
+def complete(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: bool | GoOn) -> Claimed | None:
     """Record the output and move on; with `go_on` the next step is claimed at once where it may run inline.
 
     Raises LeaseLost when the run went on without this worker, StepError when the output is too large or has no exact
     JSON form.
     """
-    try:
-        core.bounded(output, f"the output of step {claimed.step.name!r}")
-    except SignoffError as error:
-        raise StepError(error.detail, code="output_invalid", fix=error.fix) from error
+    expect_bounded(core, claimed, output)
+    asked = _asked(go_on)
     hit("complete.before_update")
-    made = _complete_untouched(core, claimed, output, worker=worker, go_on=go_on)
+    made = _complete_untouched(core, claimed, output, worker=worker, go_on=asked)
     if made is None:
         with core.database.transaction() as cursor:
             locked = _held(core.lock(cursor, claimed.run_id), claimed)
-            made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+            made = completed(core, claimed, locked, output, worker=worker, go_on=asked)
             core.save(cursor, locked, made.lease)
             hit("complete.before_commit")
     hit("complete.before_publish")
@@ -123,68 +141,84 @@ def complete(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: 
     return made.following
 
 
+def expect_bounded(core: Core, claimed: Claimed, output: Json) -> None:
+    """Raises StepError when the output is too large or has no exact JSON form."""
+    try:
+        core.bounded(output, f"the output of step {claimed.step.name!r}")
+    except SignoffError as error:
+        raise StepError(error.detail, code="output_invalid", fix=error.fix) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Completed:
+class Completed:
     """A step's batch of events, the lease that goes with it, and the next step when this worker goes on with it."""
 
     locked: Locked
     lease: Lease
     following: Claimed | None
 
+    def going_on(self, clock: DatabaseClock, last_hash: bytes) -> Claimed:
+        """The next step with all that the worker holds of its run, once the batch is written."""
+        assert self.following is not None
+        state = self.locked.state
+        head = replace(
+            self.locked.row,
+            state=state,
+            epoch=self.lease.epoch,
+            hash=last_hash,
+            due_at=self.lease.due_at,
+            queue=self.lease.queue,
+            has_human_tasks=bool(state.human_tasks),
+        )
+        return replace(self.following, row=head, clock=clock)
 
-def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: bool) -> _Completed | None:
+
+def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: GoOn) -> Completed | None:
     """The quick way: the batch is made of what was read when the run was claimed, and written on the condition that
     nobody has touched the run since. None, with nothing done, when somebody has; then the run is read under lock.
     """
+    made = completed_untouched(core, claimed, output, worker=worker, go_on=go_on)
+    if made is None:
+        return None
+    fold = made.locked.fold
+    with core.database.autocommit() as cursor:
+        saved = save_held(cursor, made.locked.row, fold.state, fold.events, made.lease)
+    if saved is None:
+        return None
+    if made.following is None:
+        return made
+    now, last_hash = saved
+    return replace(made, following=made.going_on(DatabaseClock.of(now), last_hash))
+
+
+def completed_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: GoOn) -> Completed | None:
+    """The batch that ends the step, made of what the worker holds; None where that does not do."""
     row, clock = claimed.row, claimed.clock
     if row is None or clock is None or row.has_human_tasks:
         return None
     fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now(), staff=NotRead())
     locked = Locked(row=row, fold=fold, now=fold.now)
     try:
-        made = _completed(core, claimed, locked, output, worker=worker, go_on=go_on)
+        made = completed(core, claimed, locked, output, worker=worker, go_on=go_on)
     except StaffNotRead:
         # A gate that asks people by name, or hands its human tasks to somebody: people are read in a transaction.
         return None
     # A gate that takes authority opens in a transaction that reads the limits.
-    if len(fold.state.human_tasks) > 1 or concerns(fold):
-        return None
-    with core.database.autocommit() as cursor:
-        saved = save_held(cursor, row, fold.state, fold.events, made.lease)
-    if saved is None:
-        return None
-    if made.following is None:
-        return made
-    now, last_hash = saved
-    head = replace(
-        row,
-        state=fold.state,
-        epoch=made.lease.epoch,
-        hash=last_hash,
-        due_at=made.lease.due_at,
-        queue=made.lease.queue,
-        has_human_tasks=bool(fold.state.human_tasks),
-    )
-    return replace(made, following=replace(made.following, row=head, clock=DatabaseClock.of(now)))
+    return None if len(fold.state.human_tasks) > 1 or concerns(fold) else made
 
 
-def _completed(core: Core, claimed: Claimed, locked: Locked, output: Json, *, worker: str, go_on: bool) -> _Completed:
+def completed(core: Core, claimed: Claimed, locked: Locked, output: Json, *, worker: str, go_on: GoOn) -> Completed:
+    """The batch that ends the step. Raises LeaseLost when the run is no longer at it."""
     steps.complete(locked.fold, step=claimed.step.name, output=output, new_id=core.new_id)
     _stop_endless(core, locked)
     state = locked.state
-    if not (go_on and _may_go_on(claimed, locked)):
+    following = _inline(claimed, locked)
+    if following is None or not go_on(claimed, following):
         lease = core.resting_lease(claimed.graph, state, epoch=claimed.epoch)
-        return _Completed(locked=locked, lease=lease, following=None)
+        return Completed(locked=locked, lease=lease, following=None)
     lease = _next_lease(core, locked, worker)
-    assert state.node is not None
-    following = Claimed(
-        run_id=claimed.run_id,
-        epoch=lease.epoch,
-        graph=claimed.graph,
-        step=claimed.graph.step(state.node),
-        state=state,
-    )
-    return _Completed(locked=locked, lease=lease, following=following)
+    held = Claimed(run_id=claimed.run_id, epoch=lease.epoch, graph=claimed.graph, step=following, state=state)
+    return Completed(locked=locked, lease=lease, following=held)
 
 
 def fail(core: Core, claimed: Claimed, failure: Failure) -> RunStatus:
@@ -208,7 +242,7 @@ def give_back(core: Core, claimed: Claimed) -> None:
     with core.database.autocommit() as cursor:
         given = leases.give_back(cursor, claimed.run_id, epoch=claimed.epoch)
     if given:
-        core.send([Message(run_id=claimed.run_id, epoch=claimed.epoch, queue=f"signoff.{claimed.step.queue}")])
+        core.send([Message(run_id=claimed.run_id, epoch=claimed.epoch, queue=queue_name(claimed.step.queue))])
 
 
 def renew(core: Core, held: Sequence[tuple[UUID, int]]) -> set[UUID]:
@@ -227,21 +261,37 @@ def _held(locked: Locked | None, claimed: Claimed) -> Locked:
     return locked
 
 
-def _may_go_on(claimed: Claimed, locked: Locked) -> bool:
+def _asked(go_on: bool | GoOn) -> GoOn:
+    if go_on is True:
+        return in_same_queue
+    return go_on or _never
+
+
+def _never(_claimed: Claimed, _following: StepNode) -> bool:
+    return False
+
+
+def _inline(claimed: Claimed, locked: Locked) -> StepNode | None:
+    """The next step, where there is one that may begin at once in the process that ended the one before."""
     state = locked.state
-    if state.status is not RunStatus.QUEUED or queue_of(claimed.graph, state) != claimed.step.queue:
-        return False
+    if state.status is not RunStatus.QUEUED:
+        return None
     assert state.node is not None
-    return claimed.graph.step(state.node).inline
+    following = claimed.graph.step(state.node)
+    return following if following.inline else None
 
 
 def _next_lease(core: Core, locked: Locked, worker: str) -> Lease:
     """The lease for the next step of the same run, exactly as if it had been claimed through a message."""
+    now, seconds = locked.fold.now, core.settings.lease_seconds
+    due_at = locked.row.due_at
+    if due_at is None or due_at < now + timedelta(seconds=seconds * LEASE_KEPT):
+        due_at = now + timedelta(seconds=seconds)
     return Lease(
         status=RunStatus.RUNNING,
         epoch=locked.row.epoch + 1,
         queue=queue_of(locked.fold.graph, locked.state),
-        due_at=locked.fold.now + timedelta(seconds=core.settings.lease_seconds),
+        due_at=due_at,
         worker=worker,
     )
 

@@ -16,12 +16,12 @@ from signoff.store.rows import RUN_COLUMNS, RunRow, run_from_row
 
 # Losing a claim in a crash of the database means that the step is run again, which at-least-once allows. So the wait
 # for the disk is left to the commits that record something; the setting ends with the statement's transaction.
-_LAZY = "(SELECT set_config('synchronous_commit', 'off', true)) AS lazy"
+LAZY = "(SELECT set_config('synchronous_commit', 'off', true)) AS lazy"
 
 _CLAIM = f"""
 UPDATE runs SET status = 'running', epoch = epoch + 1, worker = %(worker)s, resends = 0,
     due_at = clock_timestamp() + %(lease)s * interval '1 second'
-FROM {_LAZY}
+FROM {LAZY}
 WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'queued'
 RETURNING {RUN_COLUMNS}, clock_timestamp()
 """  # noqa: S608
@@ -39,16 +39,26 @@ def claim(
     return None if row is None else (run_from_row(row[:-1], {}), row[-1])
 
 
+# Runs that are locked at this moment are passed over: they are being recorded, and whoever waited for one while
+# holding others could wait in a circle.
 _RENEW = f"""
 UPDATE runs SET due_at = clock_timestamp() + %(lease)s * interval '1 second'
-FROM unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS held (id, epoch), {_LAZY}
-WHERE runs.id = held.id AND runs.epoch = held.epoch AND runs.status = 'running'
+FROM {LAZY}
+WHERE runs.id = ANY (ARRAY(
+    SELECT runs.id FROM runs JOIN unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS held (id, epoch)
+        ON runs.id = held.id AND runs.epoch = held.epoch
+    WHERE runs.id = ANY (%(ids)s) AND runs.status = 'running'
+    FOR NO KEY UPDATE OF runs SKIP LOCKED
+))
 RETURNING runs.id
 """  # noqa: S608
 
 
 def renew(cursor: Cursor, held: Sequence[tuple[UUID, int]], *, lease_seconds: float) -> set[UUID]:
-    """Lengthen the leases that are still ours; the ids that come back are those."""
+    """Lengthen the leases that are still ours; the ids that come back are those.
+
+    One that somebody has locked at this moment is not lengthened now; there are three more times.
+    """
     ids, epochs = [run_id for run_id, _ in held], [epoch for _, epoch in held]
     cursor.execute(_RENEW, {"ids": ids, "epochs": epochs, "lease": lease_seconds})
     return {row[0] for row in cursor.fetchall()}

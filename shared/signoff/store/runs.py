@@ -34,7 +34,7 @@ from signoff.store.rows import (
 )
 from signoff.webhooks.catalogue import TOLD_NAMES
 
-_TOLD_NAMES = TOLD_NAMES | NOTIFIED_NAMES
+TOLD_OR_NOTIFIED = TOLD_NAMES | NOTIFIED_NAMES
 _RUN_COUNT = len(RUN_COLUMNS.split(","))
 
 
@@ -126,7 +126,7 @@ _NOTIFY = """
 INSERT INTO notification_events (run_id, seq, type, due_at)
 SELECT %(id)s, e.seq, e.type, %(now)s FROM unnest(%(seqs)s::int[], %(types)s::text[]) AS e (seq, type)
 """
-_IS_ASKED_FOR = """
+IS_ASKED_FOR = """
 EXISTS (SELECT 1 FROM notification_channels c WHERE c.disabled_at IS NULL AND e.type = ANY (c.events))
 """
 
@@ -137,10 +137,10 @@ FROM webhook_endpoints w
     JOIN unnest(%(seqs)s::int[], %(types)s::text[]) AS e (seq, type) ON e.type = ANY (w.events)
 """
 
-_TOLD = f"told AS ({_TELL} WHERE w.disabled_at IS NULL), notified AS ({_NOTIFY} WHERE {_IS_ASKED_FOR})"
+_TOLD = f"told AS ({_TELL} WHERE w.disabled_at IS NULL), notified AS ({_NOTIFY} WHERE {IS_ASKED_FOR})"
 _TOLD_IF_HELD = (
     f"told AS ({_TELL} CROSS JOIN head WHERE w.disabled_at IS NULL),"
-    f" notified AS ({_NOTIFY} CROSS JOIN head WHERE {_IS_ASKED_FOR})"
+    f" notified AS ({_NOTIFY} CROSS JOIN head WHERE {IS_ASKED_FOR})"
 )
 
 _UPDATE = f"WITH head AS ({_SET_HEAD}) {_INSERT_EVENTS}"
@@ -172,7 +172,7 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
     if parameters["hashes"]:
         parameters["hash"] = parameters["hashes"][-1]
-    tells = not _TOLD_NAMES.isdisjoint(parameters["types"])
+    tells = not TOLD_OR_NOTIFIED.isdisjoint(parameters["types"])
     if before is None:
         cursor.execute(_INSERT_AND_TELL if tells else _INSERT, parameters)
     else:
@@ -195,7 +195,7 @@ def save_held(
     parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, before.hash)
     parameters["hash"] = parameters["hashes"][-1]
     parameters |= {"held_epoch": before.epoch, "held_seq": before.state.seq}
-    tells = not _TOLD_NAMES.isdisjoint(parameters["types"])
+    tells = not TOLD_OR_NOTIFIED.isdisjoint(parameters["types"])
     statement = _ADVANCE_AND_TELL if tells else _ADVANCE
     for task in state.human_tasks.values():
         statement = _ADVANCE_OPEN_AND_TELL
@@ -269,8 +269,8 @@ log AS ({_INSERT_EVENTS}, head)
 SELECT clock_timestamp() FROM head
 """  # noqa: S608
 
-_columns, _, _values = _INSERT_HUMAN_TASK.partition("VALUES (")
-_OPENED = f"{_columns} SELECT {_values.strip().removesuffix(')')} FROM head".replace("%(", "%(task_")  # noqa: S608
+HUMAN_TASK_TARGET, _, _values = _INSERT_HUMAN_TASK.partition("VALUES (")
+_OPENED = f"{HUMAN_TASK_TARGET} SELECT {_values.strip().removesuffix(')')} FROM head".replace("%(", "%(task_")  # noqa: S608
 
 _ADVANCE_AND_TELL = _ADVANCE.replace("\nSELECT clock", f", {_TOLD_IF_HELD}\nSELECT clock")
 

@@ -1,0 +1,59 @@
+"""How long steps take in this process: only those that it has seen to be short are done for several runs together."""
+
+from __future__ import annotations
+
+import threading
+
+from signoff.definition.graph import StepNode
+from signoff.model import RunState
+from signoff.store.together import step_key
+
+SHORT_SECONDS = 0.002
+"""A step that takes longer gains nothing by company, and would keep the others waiting."""
+
+FORGETS = 0.9
+"""What is left of a long time after each shorter one: after 100 ms it takes forty short ones to be short again."""
+
+MAX_STEPS = 500
+"""Steps remembered. A process that meets more begins anew."""
+
+
+class Pace:
+    """The longest that each step has lately taken. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds: dict[str, float] = {}
+        self._companions: dict[str, tuple[str, ...]] = {}
+
+    def note(self, state: RunState, step: StepNode, seconds: float) -> None:
+        """The step has just taken so long."""
+        key = _key(state, step)
+        known = self._seconds.get(key)
+        now = seconds if known is None else max(seconds, known * FORGETS)
+        if known is None or (known <= SHORT_SECONDS) != (now <= SHORT_SECONDS):
+            self._sort(key, step, now)
+        else:
+            self._seconds[key] = now
+
+    def is_short(self, state: RunState, step: StepNode) -> bool:
+        """Whether the step has lately been short, every time. One that has never run here has not."""
+        return self._seconds.get(_key(state, step), SHORT_SECONDS + 1) <= SHORT_SECONDS
+
+    def companions(self, queue: str) -> tuple[str, ...]:
+        """The short steps of a queue, by `step_key`, that have no lasting effect."""
+        return self._companions.get(queue, ())
+
+    def _sort(self, key: str, step: StepNode, seconds: float) -> None:
+        with self._lock:
+            if len(self._seconds) >= MAX_STEPS:
+                self._seconds.clear()
+                self._companions.clear()
+            self._seconds[key] = seconds
+            others = tuple(other for other in self._companions.get(step.queue, ()) if other != key)
+            joins = seconds <= SHORT_SECONDS and not step.irreversible
+            self._companions[step.queue] = (*others, key) if joins else others
+
+
+def _key(state: RunState, step: StepNode) -> str:
+    return step_key(state.workflow, state.version, step.name)
