@@ -13,7 +13,8 @@ from signoff.canonical import canonical
 from signoff.engine import DecisionRequest
 from signoff.errors import Forbidden, Unauthenticated
 from signoff.identity import Authentication
-from signoff.store.callbacks import MAX_EXTERNAL_ID, Caller, find_caller, person_for
+from signoff.store.callbacks import MAX_EXTERNAL_ID, Caller, find_caller, person_for, speaks_for
+from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.webhooks.signing import TOLERANCE_SECONDS, verified
 from signoff_api import answer_models
@@ -80,7 +81,7 @@ def decide_by_callback(token: str) -> Response:
     body = parse_body(CallbackDecision, data, max_bytes=parts.settings.max_request_bytes)
     person = person_for(parts.engine.database, caller.id, body.person)
     if person is None:
-        raise Forbidden("this callback may not speak for this person", code="not_linked")
+        raise _not_linked()
     g.principal = person.name
     person = replace(person, authentication=Authentication(method="callback", id=str(caller.id)))
     said = DecisionRequest(**body.model_dump(exclude={"human_task_id", "person"}), surface=SURFACE)
@@ -88,7 +89,17 @@ def decide_by_callback(token: str) -> Response:
     # The ids are the sender's: one that comes again for somebody else is another message under the same id.
     key = IdempotencyKey(key=message_id, fingerprint=print_of, scope=f"callback {caller.id}")
     context = Context(engine=parts.engine, settings=parts.settings, principal=person)
-    return answer_decision(context, body.human_task_id, said, key)
+
+    def check(cursor: Cursor) -> None:
+        # It may have been told otherwise since.
+        if not speaks_for(cursor, caller.id, body.person, person.id):
+            raise _not_linked()
+
+    return answer_decision(context, body.human_task_id, said, key, check=check)
+
+
+def _not_linked() -> Forbidden:
+    return Forbidden("this callback may not speak for this person", code="not_linked")
 
 
 def _signed_by(parts: Wiring, token: str, data: bytes) -> tuple[Caller, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -47,12 +48,19 @@ def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -
 
 
 def answer_decision(
-    context: Context, human_task_id: UUID, said: DecisionRequest, key: IdempotencyKey | None
+    context: Context,
+    human_task_id: UUID,
+    said: DecisionRequest,
+    key: IdempotencyKey | None,
+    *,
+    check: Callable[[Cursor], None] | None = None,
 ) -> Response:
-    """Decide, and answer what became of it."""
+    """Decide, and answer what became of it; `check` may still refuse in the transaction that decides."""
     found: dict[str, Any] = {}
 
     def look(cursor: Cursor, decided: Decided) -> None:
+        if check is not None:
+            check(cursor)
         found.update(_shown(context, cursor, decided))
 
     # Read in the transaction that decides: `run` is what the decision made of it, and not what a worker has since.

@@ -231,6 +231,8 @@ def _page(
     told = [said for said in view.decisions if not said.withdrawn]
     own = [said for said in told if said.by["id"] == str(visit.principal.id)]
     spent = link.state != "good"
+    # Nothing is edited here, so nothing can bring it within their limit of authority.
+    over = loaded.standing if loaded.standing is not None and not loaded.standing.within else None
     # Whoever only has the link reads by it no longer than they may decide by it.
     shows = not (spent and _by_possession(visit))
     return render(
@@ -247,6 +249,8 @@ def _page(
         signed_in=not _by_possession(visit),
         can_decide=row.state == TaskState.OPEN and refusal is None and not spent,
         refusal=refusal,
+        over=over,
+        barred=view.limited_options if over is not None else (),
         own=own[-1] if own else None,
         last=told[-1] if told and row.pending in (None, told[-1].decision) else None,
         choices=review_view.choices(view, typed),

@@ -174,6 +174,16 @@ def person_for(database: Database, callback_id: UUID, external_id: str) -> Princ
     return None if row is None else principal_from_row(row)
 
 
+def speaks_for(cursor: Cursor, callback_id: UUID, external_id: str, principal_id: UUID) -> bool:
+    """Whether it still may; what it says stays so until the transaction ends."""
+    row = cursor.execute(
+        "SELECT 1 FROM callback_people l JOIN callbacks c ON c.id = l.callback_id WHERE l.callback_id = %s"
+        " AND l.external_id = %s AND l.principal_id = %s AND c.removed_at IS NULL FOR SHARE",
+        (callback_id, external_id, principal_id),
+    ).fetchone()
+    return row is not None
+
+
 def _named(cursor: Cursor, name: str) -> UUID:
     row = cursor.execute(
         "SELECT id FROM callbacks WHERE name = %s AND removed_at IS NULL FOR UPDATE", (name,)

@@ -243,6 +243,22 @@ class TestForWhomItSpeaks:
         code = "not_candidate" if change == "no candidate" else "not_linked"
         problem(portal.post(portal.said(task, "U-eve")), 403, code)
 
+    def test_what_changes_while_it_is_decided_holds_too(
+        self, api: Api, portal: Portal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task, portal = _task(api), Portal(api)
+        first = signoff_api.callbacks.person_for
+
+        def person_for(*found: Any) -> Any:
+            known = first(*found)
+            unlink_person(api.engine.database, portal.name, external_id="U-ana")
+            return known
+
+        monkeypatch.setattr(signoff_api.callbacks, "person_for", person_for)
+        before = _decisions(api, task)
+        problem(portal.post(portal.said(task)), 403, "not_linked")
+        assert _decisions(api, task) == before
+
     def test_without_the_guards_it_would(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         mutate(monkeypatch, callbacks.person_for, " AND p.disabled_at IS NULL", "")
         with pytest.raises(AssertionError):

@@ -87,6 +87,19 @@ def test_what_may_be_edited_may_be_brought_within_it(desk: Desk) -> None:
     assert [said[0] for said in desk.said(task)] == ["approve"]
 
 
+def test_a_link_leads_over_no_limit(desk: Desk) -> None:
+    task, sam = _task(desk, "limited-edit", "900.00"), desk.as_("sam")
+    page = sam.get(desk.engine.issue_task_link(task, "sam").path)
+    assert "amount <= 500.0" in page.one("p", id="over-limit").text
+    assert [node.value for node in page.find("input", name="decision") if node.disabled] == ["approve"]
+    for edit in ({}, {"edit.amount": "600.00"}):
+        said = {"csrf": sam.csrf, "decision": "approve", "payload_sha256": page.one(name="payload_sha256").value}
+        refused = sam.send("POST", f"{sam.path}/decide", data=said | edit)
+        assert refused.status_code == 403
+        assert "over your limit" in refused.text
+    assert desk.said(task) == []
+
+
 def test_a_decision_on_the_pages_keeps_which_session_it_was(desk: Desk) -> None:
     task = _task(desk, "limited", "10.00")
     sam = desk.as_("sam")
