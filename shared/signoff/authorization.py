@@ -257,6 +257,8 @@ def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> boo
 
 def _has_role(principal: Principal, action: Action, facts: Facts) -> bool:
     found = reach(principal, action)
+    if action in _FOR_ALL:
+        return found is None
     about = None if facts is None or isinstance(facts, (DelegationFacts, ChannelFacts)) else facts.workflow
     return found is None or about in found
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from signoff.authorization import Action, HumanTaskFacts, RunFacts, authorize, oversees
+from signoff.authorization import (
+    SCOPE_NAMES,
+    SCOPES,
+    Action,
+    HumanTaskFacts,
+    RunFacts,
+    WorkflowFacts,
+    authorize,
+    may_list,
+    oversees,
+    reach,
+)
 from signoff.errors import Forbidden, NotFound
-from signoff.identity import ROLES, Principal
+from signoff.identity import ROLES, Grant, Principal
 from signoff.model import Candidates, PrincipalKind
 
 ME = UUID(int=1)
@@ -144,3 +157,101 @@ def test_candidates_and_operators_hand_a_human_task_on() -> None:
 
 def test_lists_are_whole_for_those_who_may_read_each() -> None:
     assert {role for role in ROLES if oversees(person(role))} == {"admin", "operator", "auditor"}
+
+
+def granted(*grants: tuple[str, str], **more: object) -> Principal:
+    return replace(person(**more), grants=frozenset(Grant(role=role, workflow=name) for role, name in grants))  # type: ignore[arg-type]
+
+
+class TestRolesForOneWorkflow:
+    @pytest.mark.parametrize("action", [Action.REGISTER_WORKFLOW, Action.START_RUN, Action.READ_AUDIT])
+    @pytest.mark.parametrize("role", ROLES)
+    def test_it_lets_there_what_it_lets_everywhere_and_nowhere_else(self, action: Action, role: str) -> None:
+        who = granted((role, "refund"))
+        here, there = WorkflowFacts(workflow="refund"), WorkflowFacts(workflow="loan")
+        assert answer(who, action, here) == answer(person(role), action, here)
+        assert answer(who, action, there) == "forbidden"
+        assert answer(who, action) == "forbidden", "all there is, is more than one"
+
+    def test_it_shows_the_runs_and_human_tasks_of_its_workflow_and_no_others(self) -> None:
+        who = granted(("auditor", "refund"))
+        assert answer(who, Action.READ_RUN, run()) == "yes"
+        assert answer(who, Action.READ_HUMAN_TASK, task()) == "yes"
+        assert answer(who, Action.CANCEL_RUN, run()) == "forbidden"
+        assert answer(who, Action.READ_RUN, replace(run(), workflow="loan")) == "not_found"
+        assert answer(who, Action.READ_HUMAN_TASK, replace(task(), workflow="loan")) == "not_found"
+        assert answer(granted(("operator", "refund")), Action.CANCEL_RUN, run()) == "yes"
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_no_role_for_a_workflow_makes_a_candidate_or_manages_what_is_everybodys(self, role: str) -> None:
+        who = granted((role, "refund"))
+        assert answer(who, Action.DECIDE, task()) == "not_candidate"
+        assert answer(who, Action.MANAGE_WEBHOOKS) == "forbidden"
+        assert answer(who, Action.MANAGE_WEBHOOKS, WorkflowFacts(workflow="refund")) == "forbidden"
+
+    def test_lists_are_of_the_workflows_it_reads(self) -> None:
+        who = granted(("auditor", "refund"), ("author", "loan"))
+        assert reach(who, Action.READ_RUN) == {"refund"}
+        assert reach(who, Action.READ_INSIGHTS) == {"refund", "loan"}
+        assert reach(person("auditor"), Action.READ_RUN) is None
+        assert reach(person(), Action.READ_RUN) == frozenset()
+        assert oversees(who)
+        assert oversees(who, "refund")
+        assert not oversees(who, "loan")
+        assert may_list(who, Action.READ_AUDIT)
+        assert not may_list(person("requester"), Action.READ_AUDIT)
+
+
+class TestNarrowedKeys:
+    @pytest.mark.parametrize("action", Action)
+    def test_every_action_has_a_scope_of_its_own_form(self, action: Action) -> None:
+        assert re.fullmatch(r"[a-z]+:[a-z]+", SCOPES[action])
+
+    @pytest.mark.parametrize(
+        "action", [each for each in Action if each not in (Action.DELEGATE, Action.READ_DELEGATIONS)]
+    )
+    def test_a_key_with_every_other_scope_does_not_do_it(self, action: Action) -> None:
+        facts: dict[Action, object] = dict.fromkeys((Action.READ_RUN, Action.CANCEL_RUN, Action.RETRY_RUN), run())
+        about_task = {"human_task"}
+        given = facts.get(action) or (task() if str(action).split(".")[0] in about_task else None)
+        if action is Action.LIST_HUMAN_TASKS:
+            given = None
+        who = person(*ROLES, groups=("leads",))
+        assert answer(who, action, given) == "yes"  # type: ignore[arg-type]
+        without = replace(who, scopes=frozenset(SCOPE_NAMES) - {SCOPES[action]})
+        assert answer(without, action, given) == "scope"  # type: ignore[arg-type]
+        assert answer(replace(who, scopes=frozenset({SCOPES[action]})), action, given) == "yes"  # type: ignore[arg-type]
+
+    def test_a_scope_gives_nothing_that_the_principal_has_not(self) -> None:
+        who = replace(person(), scopes=frozenset(SCOPE_NAMES))
+        assert answer(who, Action.READ_RUN, run()) == "not_found"
+        assert answer(who, Action.START_RUN, WorkflowFacts(workflow="refund")) == "forbidden"
+        assert answer(who, Action.DECIDE, task()) == "not_candidate"
+
+    def test_without_the_scope_one_is_told_no_more_of_what_one_may_not_see(self) -> None:
+        who = replace(person(), scopes=frozenset({"audit:read"}))
+        assert answer(who, Action.READ_RUN, run()) == "not_found"
+
+    def test_the_refusal_names_the_scope(self) -> None:
+        who = replace(person("requester"), scopes=frozenset({"runs:read"}))
+        with pytest.raises(Forbidden, match="runs:start") as caught:
+            authorize(who, Action.START_RUN, WorkflowFacts(workflow="refund"))
+        assert "--scope runs:start" in (caught.value.fix or "")
+
+    def test_for_some_workflows_it_is_as_if_there_were_no_others(self) -> None:
+        who = replace(person(*ROLES, groups=("leads",)), workflows=frozenset({"refund"}))
+        loan, loans_task = replace(run(), workflow="loan"), replace(task(), workflow="loan")
+        assert answer(who, Action.READ_RUN, run()) == "yes"
+        assert answer(who, Action.READ_RUN, loan) == "not_found"
+        assert answer(who, Action.READ_RUN, replace(run(mine=True), workflow="loan")) == "not_found"
+        assert answer(who, Action.READ_HUMAN_TASK, loans_task) == "not_found"
+        assert answer(who, Action.ASSIGN, loans_task) == "not_found"
+        assert answer(who, Action.DECIDE, task()) == "yes"
+        assert answer(who, Action.DECIDE, loans_task) == "scope"
+        assert answer(who, Action.START_RUN, WorkflowFacts(workflow="loan")) == "scope"
+        assert answer(who, Action.MANAGE_WEBHOOKS) == "scope"
+        assert reach(who, Action.READ_RUN) == {"refund"}
+
+    def test_an_empty_list_is_nothing_and_not_everything(self) -> None:
+        assert answer(replace(person("admin"), scopes=frozenset()), Action.READ_RUN, run()) == "scope"
+        assert answer(replace(person("admin"), workflows=frozenset()), Action.READ_RUN, run()) == "not_found"
