@@ -27,6 +27,7 @@ from signoff_api.inbox import (
     review,
     runs,
     sign_in,
+    snoozing,
     task_links,
 )
 from signoff_api.inbox.differences import MISSING
@@ -56,6 +57,7 @@ FEATURES: tuple[Pages, ...] = (
     lists.pages,
     review.pages,
     deciding.pages,
+    snoozing.pages,
     task_links.pages,
     bulk.pages,
     runs.pages,

@@ -70,6 +70,7 @@ def decide(visit: Visit, human_task_id: UUID) -> Response:
         patch=patch,
         payload_sha256=typed.seen_sha256 or None,
         surface=SURFACE,
+        on_behalf_of=request.form.get("on_behalf_of", "").strip()[:200] or None,
         reading_ms=typed.reading_ms,
     )
     try:

@@ -31,7 +31,14 @@ COUNTED = 1_000
 """Beyond this many a tab says `999+`: a person does not need the number, and counting all would take long."""
 
 MAX_QUERY = 200
-VIEWS: Mapping[str, str] = {"mine": "Mine", "team": "Team", "overdue": "Overdue", "all": "All", "done": "Done"}
+VIEWS: Mapping[str, str] = {
+    "mine": "Mine",
+    "team": "Team",
+    "overdue": "Overdue",
+    "all": "All",
+    "snoozed": "Snoozed",
+    "done": "Done",
+}
 SORTS: Mapping[Sort, str] = {"due_at": "Due first", "priority": "Priority", "created_at": "Oldest first"}
 
 pages = Pages()
@@ -51,7 +58,11 @@ class ListQuery:
         """The same as the store asks for it."""
         everything = oversees(viewer)
         found = HumanTaskFilter(
-            q=self.q or None, workflow=self.workflow or None, gate=self.gate or None, sort=self.sort
+            q=self.q or None,
+            workflow=self.workflow or None,
+            gate=self.gate or None,
+            snoozed="only" if self.view == "snoozed" else "show" if self.view == "all" else "hide",
+            sort=self.sort,
         )
         match self.view:
             case "mine":
@@ -61,7 +72,7 @@ class ListQuery:
             case "done":
                 mine = None if everything else viewer.name
                 return replace(found, state=FINISHED, candidate=mine, sort="-completed_at")
-            case "all":
+            case "all" | "snoozed":
                 return found
         return replace(found, candidate=viewer.name)
 
@@ -204,6 +215,9 @@ def _tabs(visit: Visit, query: ListQuery, now: datetime, *, known: str | None = 
         count = known if view == query.view else None
         if count is None and view != "done":
             count = _capped(_count(visit, replace(query, view=view), now))
+        if view == "snoozed" and view != query.view and count == "0":
+            # A tab that most people never need is there when it has something.
+            continue
         found.append({"view": view, "name": name, "count": count if view != "done" else None, "href": query.tab(view)})
     return found
 

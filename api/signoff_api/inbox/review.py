@@ -20,6 +20,7 @@ from signoff.store.queries_human_tasks import get_human_task, list_human_task_id
 from signoff.store.queries_path import node_facts
 from signoff.store.queries_runs import RunView, get_run
 from signoff.store.runs import load_events
+from signoff.store.snoozes import snoozed_until
 from signoff.transitions.revisions import Revision, revisions
 from signoff_api.answers import to_bytes
 from signoff_api.inbox import review_view
@@ -34,6 +35,8 @@ NEIGHBOURS = 200
 """How far the list is counted for `3 of 12`, and gone through by the keys for previous and next."""
 
 MAX_PEOPLE = 200
+SNOOZE_HOURS = {"1": "1 hour", "4": "4 hours", "24": "1 day", "72": "3 days", "168": "1 week"}
+"""For how long a human task may be put off from here, by hours."""
 
 pages = Pages()
 
@@ -49,6 +52,7 @@ class Loaded:
     people: tuple[str, ...]
     standing: Standing | None
     since: str
+    snoozed_until: datetime | None = None
 
 
 @pages.route("GET", "/inbox/{human_task_id}", key="inbox")
@@ -87,6 +91,7 @@ def load(visit: Visit, human_task_id: UUID) -> Loaded:
         candidates = view.candidates
         standing = view_standing(cursor, view, visit.principal)
         people = people_among(cursor, candidates.users, candidates.groups, limit=MAX_PEOPLE) if may_assign else []
+        put_off = snoozed_until(cursor, human_task_id, visit.principal)
     named = [
         person.name
         for person in people
@@ -100,6 +105,7 @@ def load(visit: Visit, human_task_id: UUID) -> Loaded:
         people=tuple(named),
         standing=standing,
         since=since,
+        snoozed_until=put_off,
     )
 
 
@@ -148,6 +154,9 @@ def review_page(
         problem=problem,
         armed=armed if viewer["refusal"] is None and not notice["locked"] else "",
         people=loaded.people,
+        snoozed_until=loaded.snoozed_until,
+        snooze_hours=SNOOZE_HOURS,
+        on_behalf_of=request.form.get("on_behalf_of", "")[:200],
         reasons=REASONS,
         query=query,
         place=_place(ids, row.id, query),

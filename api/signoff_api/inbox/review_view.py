@@ -149,7 +149,7 @@ def refusal(view: HumanTaskView, viewer: Principal, now: datetime) -> str | None
     """Why this person can't decide on it now, in words; None when they can. The rules are the engine's own."""
     row = view.row
     try:
-        authorize(viewer, Action.DECIDE, view.facts)
+        authorize(viewer, Action.DECIDE, view.facts_for(viewer))
     except (Forbidden, NotFound) as error:
         return error.detail
     if row.state != TaskState.OPEN:

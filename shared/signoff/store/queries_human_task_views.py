@@ -154,6 +154,12 @@ class HumanTaskView:
             return ()
         return stands_for(viewer, self.facts)
 
+    def facts_for(self, viewer: Principal) -> HumanTaskFacts:
+        """The same for a decision of the viewer's: in whose stead it would be, where they are not asked themselves."""
+        asked_for_it = self.row.requester_id if self.gate.four_eyes else ""
+        others = [each for each in self.stands_for(viewer) if str(each.principal_id) != asked_for_it]
+        return replace(self.facts, acts_for=others[0]) if others else self.facts
+
     def for_viewer(self, viewer: Principal) -> HumanTaskView:
         """Without what others said, while the gate is blind and open and the viewer may still decide."""
         open_and_blind = self.gate.blind and self.row.state == TaskState.OPEN

@@ -353,6 +353,8 @@ PAGES: dict[str, tuple[Sender, Reader]] = {
     "POST /inbox/{human_task_id}/release": (_form("/inbox/<TASK>/release"), plain),
     "POST /inbox/{human_task_id}/assign": (_form("/inbox/<TASK>/assign", assignee=DEPUTY), plain),
     "POST /inbox/{human_task_id}/comment": (_form("/inbox/<TASK>/comment", text="hm"), plain),
+    "POST /inbox/{human_task_id}/snooze": (_form("/inbox/<TASK>/snooze", hours="1"), plain),
+    "POST /inbox/{human_task_id}/unsnooze": (_form("/inbox/<TASK>/unsnooze"), plain),
     "GET /l/{token}": (lambda call: call.page(f"/l/{call.task_link()}"), plain),
     "GET /links/{link_id}": (lambda call: call.by_link("GET"), plain),
     "POST /links/{link_id}/open": (lambda call: call.by_link("POST", "/open"), plain),

@@ -198,6 +198,8 @@ PAGES: dict[str, Rule] = {
     "POST /inbox/{human_task_id}/release": Rule(may=_sees, while_=UNDECIDED),
     "POST /inbox/{human_task_id}/assign": Rule(may=_hands_on, knows=_sees, while_=UNDECIDED),
     "POST /inbox/{human_task_id}/comment": _READS_TASK,
+    "POST /inbox/{human_task_id}/snooze": Rule(may=_sees, while_=UNDECIDED),
+    "POST /inbox/{human_task_id}/unsnooze": _READS_TASK,
     # Whoever has a link is led on; what it leads to is shown and decided by the rules of the human task.
     "GET /l/{token}": Rule(may=lambda who: who.kind == "user", public=True),
     "GET /links/{link_id}": _READS_TASK,
