@@ -266,7 +266,8 @@ def _say_decision(data: Mapping[str, Any], who: str, gate: str, shown: _Shown) -
     decision = str(data.get("decision"))
     words = [str(data["reason"]).replace("_", " ")] if data.get("reason") else []
     if data.get("on_behalf_of"):
-        words.append(f"on behalf of {data['on_behalf_of']}")
+        lent = data.get("delegation_id") is not None
+        words.append(f"{'in the stead' if lent else 'on behalf'} of {data['on_behalf_of']}")
     if data.get("bulk_id"):
         words.append("in bulk")
     allowed = data.get("authority")

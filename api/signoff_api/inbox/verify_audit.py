@@ -38,7 +38,7 @@ MAX_INTEGER = 2**53 - 1
 MAX_FINDINGS = 50
 MEMBERS = ("format", "verify", "run", "definition", "human_tasks", "decisions", "head", "anchors", "events")
 HASHED = ("seq", "type", "at", "actor", "data", "prev_hash")
-ALSO_SAID = ("surface", "reading_ms", "authenticated")
+ALSO_SAID = ("surface", "reading_ms", "authenticated", "delegation_id")
 """What the log may know of a decision, and a pack need not tell beside it."""
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

@@ -152,12 +152,12 @@ class HumanTaskView:
         """The mandates by which the viewer, who is not asked here, may decide."""
         if viewer.kind != "user" or self.candidates.admit(viewer.name, viewer.groups):
             return ()
-        return stands_for(viewer, self.facts)
+        asked_for_it = self.row.requester_id if self.gate.four_eyes else ""
+        return tuple(each for each in stands_for(viewer, self.facts) if str(each.principal_id) != asked_for_it)
 
     def facts_for(self, viewer: Principal) -> HumanTaskFacts:
         """The same for a decision of the viewer's: in whose stead it would be, where they are not asked themselves."""
-        asked_for_it = self.row.requester_id if self.gate.four_eyes else ""
-        others = [each for each in self.stands_for(viewer) if str(each.principal_id) != asked_for_it]
+        others = self.stands_for(viewer)
         return replace(self.facts, acts_for=others[0]) if others else self.facts
 
     def for_viewer(self, viewer: Principal) -> HumanTaskView:

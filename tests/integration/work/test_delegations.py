@@ -19,6 +19,7 @@ from signoff.engine import human_tasks
 from signoff.model import SYSTEM
 from signoff.store.identity import create_api_key, create_principal, update_principal
 from signoff.transitions import decisions
+from signoff_api.inbox.verify_audit import check
 
 FLOWS = (
     graph(gate("ok", "pay", editable=("amount",)), pay(), name="asks"),
@@ -87,6 +88,11 @@ class TestDecidingForAnother:
         assert (said["on_behalf_of"], said["delegation_id"]) == ("ana", made["id"])
         assert said["acts_for"] == str(desk.people["ana"].id)
         assert desk.engine.verify(desk.run_of(task)).ok
+        pack = call(desk, "auditor", "GET", f"/runs/{desk.run_of(task)}/audit").get_json()
+        assert [each["delegation_id"] for each in pack["decisions"]] == [made["id"]]
+        assert check(pack) == []
+        pack["decisions"][0]["delegation_id"] = None
+        assert check(pack) != [], "a pack that hides by whose right it was is found out"
 
     def test_what_a_candidate_says_of_anybody_is_only_recorded(self, desk: Desk) -> None:
         task = desk.start("asks", {"amount": "7"})
