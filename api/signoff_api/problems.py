@@ -77,6 +77,12 @@ KINDS = _kinds(
         "The gate asked other people or groups. `candidates` of the human task names them.",
     ),
     (
+        "no_delegation",
+        403,
+        "Nobody has lent you the right to",
+        "You are not asked yourself, and the person in `on_behalf_of` has given you no delegation that holds now.",
+    ),
+    (
         "over_limit",
         403,
         "This is over your limit of authority",

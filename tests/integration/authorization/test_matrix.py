@@ -162,13 +162,13 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "no one asks who decides": (
         human_tasks._decide,
-        "authorize(by, Action.DECIDE, facts_of(locked, task))",
+        "authorize(by, Action.DECIDE, facts_of(locked, task, on_behalf_of=request.on_behalf_of, acts_for=mandate))",
         "pass",
         "POST /api/v1/bulk-decisions",
     ),
     "no one asks who takes back": (
         human_tasks.withdraw,
-        "authorize(by, Action.DECIDE, facts_of(locked, task))",
+        "authorize(by, Action.DECIDE, facts_of(locked, task, acts_for=used))",
         "pass",
         "POST /inbox/{human_task_id}/withdraw",
     ),

@@ -45,6 +45,8 @@ POST /webhooks/{id}/enable | POST /webhooks/{id}/test | GET /webhooks/{id}/deliv
 POST /webhooks/{id}/deliveries/{delivery_id}/redeliver
 GET /authority | PUT /authority | DELETE /authority/{id}
 POST /callbacks/{token}
+GET /delegations | POST /delegations | DELETE /delegations/{id}
+PUT /human-tasks/{id}/snooze | DELETE /human-tasks/{id}/snooze
 """
 SIGNED = {"/api/v1/callbacks/{token}"}
 """Without a key: what is posted there is signed."""
@@ -112,7 +114,7 @@ def test_no_page_and_no_operation_share_a_path(app: Flask) -> None:
 def test_every_promised_operation_is_there(document: dict[str, Any]) -> None:
     promised = {tuple(line.split()) for line in PROMISED.replace("\n", " | ").split(" | ") if line.strip()}
     there = {
-        (method, re.sub(r"\{(run|human_task|webhook)_id\}", "{id}", path.removeprefix("/api/v1")))
+        (method, re.sub(r"\{(run|human_task|webhook|delegation|limit)_id\}", "{id}", path.removeprefix("/api/v1")))
         for method, path, _ in _operations(document)
         if path not in PUBLIC
     }
