@@ -32,7 +32,7 @@ QUEUED_SECONDS = 0.005
 TAKE_SECONDS = 0.01
 """After this no more runs are taken: a decision's continuation may wait behind them."""
 
-COMPANY_SECONDS = 0.03
+COMPANY_SECONDS = 0.1
 """After this runs in company don't go straight on; they queue again."""
 
 RECORD_SECONDS = 0.005

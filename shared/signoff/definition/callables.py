@@ -60,10 +60,11 @@ def resolve(ref: str) -> StepDef:
         raise _not_found(
             f"importing {module_name!r} for step {ref!r} failed: {type(error).__name__}: {error}"
         ) from error
-    steps = [name for name, value in vars(found).items() if step_definition(value) is not None]
+    module = found
     for name in qualname.split("."):
         found = getattr(found, name, None)
     if found is None:
+        steps = [name for name, value in vars(module).items() if step_definition(value) is not None]
         fix = did_you_mean(qualname, steps, "its steps") or "was the step renamed? deploy it again"
         raise _not_found(f"module {module_name!r} has no {qualname!r}", fix)
     definition = step_definition(found)

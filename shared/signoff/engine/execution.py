@@ -20,7 +20,8 @@ from signoff.failpoints import hit
 from signoff.model import RunState, RunStatus
 from signoff.store import leases
 from signoff.store.rows import RunRow
-from signoff.store.runs import Lease, load_values, save_held
+from signoff.store.runs import Lease, load_values
+from signoff.store.together import save_held
 from signoff.transitions import steps
 from signoff.transitions.advance import fail as fail_run
 from signoff.transitions.fold import Fold
@@ -204,7 +205,11 @@ def completed_untouched(core: Core, claimed: Claimed, output: Json, *, worker: s
         # A gate that asks people by name, or hands its human tasks to somebody: people are read in a transaction.
         return None
     # A gate that takes authority opens in a transaction that reads the limits.
-    return None if len(fold.state.human_tasks) > 1 or concerns(fold) else made
+    tasks = fold.state.human_tasks
+    if len(tasks) > 1 or concerns(fold):
+        return None
+    # In rows of JSON a payload of null would become SQL's.
+    return None if any(task.payload is None for task in tasks.values()) else made
 
 
 def completed(core: Core, claimed: Claimed, locked: Locked, output: Json, *, worker: str, go_on: GoOn) -> Completed:

@@ -110,12 +110,9 @@ def _batch(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: Go
     """The events that end the step, made of what the worker holds; None when this run is to be recorded by itself."""
     try:
         expect_bounded(core, claimed, output)
-        made = completed_untouched(core, claimed, output, worker=worker, go_on=go_on)
+        return completed_untouched(core, claimed, output, worker=worker, go_on=go_on)
     except SignoffError:
         return None
-    if made is not None and any(task.payload is None for task in made.locked.state.human_tasks.values()):
-        return None  # in a list of JSON rows it would become SQL's null
-    return made
 
 
 def _save(core: Core, batches: Sequence[Completed]) -> dict[UUID, tuple[datetime, bytes]]:

@@ -138,11 +138,6 @@ FROM webhook_endpoints w
 """
 
 _TOLD = f"told AS ({_TELL} WHERE w.disabled_at IS NULL), notified AS ({_NOTIFY} WHERE {IS_ASKED_FOR})"
-_TOLD_IF_HELD = (
-    f"told AS ({_TELL} CROSS JOIN head WHERE w.disabled_at IS NULL),"
-    f" notified AS ({_NOTIFY} CROSS JOIN head WHERE {IS_ASKED_FOR})"
-)
-
 _UPDATE = f"WITH head AS ({_SET_HEAD}) {_INSERT_EVENTS}"
 
 _UPDATE_AND_TELL = f"WITH head AS ({_SET_HEAD}), {_TOLD} {_INSERT_EVENTS}"
@@ -181,27 +176,6 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     for task in state.human_tasks.values():
         if known.get(task.id) is not task:
             _save_human_task(cursor, known.get(task.id), task, state)
-
-
-def save_held(
-    cursor: Cursor, before: RunRow, state: RunState, events: Sequence[Event], lease: Lease
-) -> tuple[datetime, bytes] | None:
-    """The same for a run that a worker holds and nobody has touched since it was read: one statement, no lock before.
-
-    Answers the database's clock and the hash of the last event; None, with nothing written, when the run is no longer
-    running under `before.epoch` with its log as long as it was. For a run without human tasks before, and with one at
-    most after.
-    """
-    parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, before.hash)
-    parameters["hash"] = parameters["hashes"][-1]
-    parameters |= {"held_epoch": before.epoch, "held_seq": before.state.seq}
-    tells = not TOLD_OR_NOTIFIED.isdisjoint(parameters["types"])
-    statement = _ADVANCE_AND_TELL if tells else _ADVANCE
-    for task in state.human_tasks.values():
-        statement = _ADVANCE_OPEN_AND_TELL
-        parameters |= {f"task_{name}": value for name, value in human_task_parameters(task, state).items()}
-    row = cursor.execute(statement, parameters).fetchone()
-    return None if row is None else (row[0], parameters["hash"])
 
 
 def _run_parameters(before: RunRow | None, state: RunState, lease: Lease) -> dict[str, Any]:
@@ -263,18 +237,7 @@ VALUES (%(id)s, %(run_id)s, %(workflow)s, %(version)s, %(gate)s, %(mode)s, %(sta
     %(ladder_ms)s::bigint[], %(changed_at)s)
 """
 
-_ADVANCE = f"""
-WITH head AS ({_SET_HEAD} AND epoch = %(held_epoch)s AND seq = %(held_seq)s AND status = 'running' RETURNING id),
-log AS ({_INSERT_EVENTS}, head)
-SELECT clock_timestamp() FROM head
-"""  # noqa: S608
-
-HUMAN_TASK_TARGET, _, _values = _INSERT_HUMAN_TASK.partition("VALUES (")
-_OPENED = f"{HUMAN_TASK_TARGET} SELECT {_values.strip().removesuffix(')')} FROM head".replace("%(", "%(task_")  # noqa: S608
-
-_ADVANCE_AND_TELL = _ADVANCE.replace("\nSELECT clock", f", {_TOLD_IF_HELD}\nSELECT clock")
-
-_ADVANCE_OPEN_AND_TELL = _ADVANCE_AND_TELL.replace("\nSELECT clock", f", opened AS ({_OPENED})\nSELECT clock")
+HUMAN_TASK_TARGET = _INSERT_HUMAN_TASK.partition("VALUES (")[0]
 
 _UPDATE_HUMAN_TASK = """
 UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(payload)s::json,

@@ -102,7 +102,7 @@ SELECT * FROM json_to_recordset(%(events)s::json) AS e (run_id uuid, seq int, ty
     data json, prev_hash text, hash text)
 """
 
-# The ids are given once more by themselves: an estimate of a few rows keeps the plan on the primary key.
+# The ids once more by themselves, as an array: its estimate of a few rows keeps the plan on the primary key.
 _SAVE = f"""
 WITH r AS MATERIALIZED ({_RECORDS}), e AS MATERIALIZED ({_EVENTS}),
 head AS (
@@ -112,7 +112,7 @@ head AS (
         has_human_tasks = r.has_human_tasks, seq = r.seq, hash = decode(r.hash, 'hex'), worker = r.worker,
         due_at = r.due_at, updated_at = r.updated_at, finished_at = r.finished_at
     FROM r
-    WHERE runs.id = ANY (%(ids)s::uuid[]) AND runs.id = r.id AND runs.epoch = r.held_epoch
+    WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND runs.id = r.id AND runs.epoch = r.held_epoch
         AND runs.seq = r.held_seq AND runs.status = 'running'
     RETURNING runs.id
 ),
@@ -151,8 +151,20 @@ _SAVE_OPEN_AND_TELL = _SAVE_AND_TELL.replace(
 )
 
 
+def save_held(
+    cursor: Cursor, before: RunRow, state: RunState, events: Sequence[Event], lease: Lease
+) -> tuple[datetime, bytes] | None:
+    """Write what a worker made of a run that it holds and that nobody has touched since it was read.
+
+    Answers the database's clock and the hash of the last event; None, with nothing written, when the run is no longer
+    running under `before.epoch` with its log as long as it was. For a run without human tasks before, and with one at
+    most after.
+    """
+    return save_together(cursor, [Held(before=before, state=state, events=events, lease=lease)]).get(state.run_id)
+
+
 def save_together(cursor: Cursor, held: Sequence[Held]) -> dict[UUID, tuple[datetime, bytes]]:
-    """`save_held` of several runs: all that nobody has touched, in one transaction.
+    """`save_held` of several runs, in one transaction: those that nobody has touched.
 
     Answers the database's clock and the hash of the last event for each that was written.
     """
@@ -173,7 +185,7 @@ def save_together(cursor: Cursor, held: Sequence[Held]) -> dict[UUID, tuple[date
             human_task_parameters(task, one.state) | {"payload": orjson.Fragment(dump(task.payload))}
             for task in one.state.human_tasks.values()
         ]
-    parameters = {"runs": _text(runs), "events": _text(events), "ids": list(hashes), "tasks": _text(tasks)}
+    parameters = {"runs": _text(runs), "events": _text(events), "tasks": _text(tasks)}
     cursor.execute(_SAVE_OPEN_AND_TELL if tasks else _SAVE_AND_TELL if tells else _SAVE, parameters)
     return {row[0]: (row[1], bytes.fromhex(hashes[row[0]])) for row in cursor.fetchall()}
 

@@ -14,7 +14,8 @@ from signoff.engine.core import Core
 from signoff.errors import LeaseLost
 from signoff.model import EventType, RunStatus
 from signoff.store.rows import RunRow
-from signoff.store.runs import Lease, save_held
+from signoff.store.runs import Lease
+from signoff.store.together import save_held
 from signoff.transitions import steps
 from signoff.transitions.fold import Fold
 
