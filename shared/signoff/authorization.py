@@ -333,7 +333,9 @@ def _authorize_delegation(principal: Principal, action: Action, facts: Delegatio
     """One's own right is one's own to give on, and to take back; an admin may for others. Both ends may know of it."""
     if _has_role(principal, action, None):
         return
-    own = facts is not None and principal.kind == "user" and facts.delegator_id == str(principal.id)
+    own = facts is not None and facts.delegator_id == str(principal.id)
+    if own and principal.kind != "user" and action is Action.DELEGATE:
+        raise Forbidden("only a person has a right to give on", code="not_human")
     if own or (action is Action.READ_DELEGATIONS and facts is not None and facts.delegate_id == str(principal.id)):
         return
     if facts is not None and str(principal.id) == facts.delegate_id:

@@ -159,7 +159,7 @@ API: dict[str, Rule] = {
     "PUT /api/v1/authority": _BY_ROLE["authority"],
     "DELETE /api/v1/authority/{limit_id}": _BY_ROLE["authority"],
     "GET /api/v1/delegations": _SIGNED_IN,
-    "POST /api/v1/delegations": Rule(may=_is_a_person_or("admin")),
+    "POST /api/v1/delegations": Rule(may=_is_a_person_or("admin"), knows=_anybody),
     "DELETE /api/v1/delegations/{delegation_id}": _SIGNED_IN,
     "PUT /api/v1/human-tasks/{human_task_id}/snooze": Rule(may=_sees, while_=UNDECIDED),
     "DELETE /api/v1/human-tasks/{human_task_id}/snooze": _READS_TASK,
