@@ -12,18 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.bench import bare, cold, growth, overload, product, report, rivals
-from tests.bench.figures import Absent, Found, Subject, say
+from tests.bench.figures import WITHOUT, Absent, Found, Subject, say
 from tests.bench.installing import FOLDER
 from tests.bench.product import Product
-from tests.bench.rivals import Effort
+from tests.bench.rivals import MAIN_WORKERS, Effort
 from tests.bench.stack import ROOT, stack
+from tests.bench.without import OPTIMISATIONS
 
-EVERYTHING = ("signoff", "celery", *(rival.name for rival in rivals.RIVALS), "growth")
+EVERYTHING = ("signoff", "celery", "without", *(rival.name for rival in rivals.RIVALS), "growth")
 POOLS = ("prefork", "threads")
 FULL = Effort(seconds=3.0, repeats=3, samples=200, parked=2_000)
 QUICK = Effort(seconds=1.0, repeats=1, samples=40, parked=300)
-MAIN_WORKERS = 2
-"""With so many processes everything is measured; with others, only throughput."""
 
 
 def main(arguments: list[str]) -> int:
@@ -79,6 +78,8 @@ def _sections(options: argparse.Namespace, effort: Effort, found: Found) -> Iter
                     f"Signoff beside bare chains, {pool}, {workers} processes",
                     lambda pool=pool, workers=workers: _beside(options.only, pool, workers, effort, found),
                 )
+    if "without" in options.only:
+        yield "Signoff without its optimisations, one by one", lambda: _without(effort, found)
     for rival in rivals.RIVALS:
         if rival.name in options.only:
             yield rival.name, lambda rival=rival: rivals.measure(rival, options.workers, effort, found)
@@ -118,6 +119,27 @@ def _beside(only: tuple[str, ...], pool: str, workers: int, effort: Effort, foun
                 product.at_rest(ours, effort.parked)
             ours.subject.say()
             found.rows += ours.subject.rows()
+
+
+def _without(effort: Effort, found: Found) -> None:
+    """Each optimisation taken out alone, in turns with workers that have all of them."""
+    with stack(pool="prefork", workers=MAIN_WORKERS) as complete:
+        whole = Product(running=complete, subject=Subject(who=WITHOUT, setting="nothing", workers=MAIN_WORKERS))
+        product.warm_up(whole)
+        for name in OPTIMISATIONS:
+            with stack(pool="prefork", workers=MAIN_WORKERS, without=name) as running:
+                less = Product(running=running, subject=Subject(who=WITHOUT, setting=name, workers=MAIN_WORKERS))
+                product.warm_up(less)
+                for _ in range(effort.repeats):
+                    for ours in (whole, less):
+                        product.steps(ours, effort.seconds)
+                        product.parked_behind(ours, effort.seconds)
+                    for measure in ("steps", "park backlog"):
+                        share = less.subject.last(measure) / whole.subject.last(measure)
+                        less.subject.add(f"{measure} share", "×", share)
+                less.subject.say()
+                found.rows += less.subject.rows()
+        found.rows += whole.subject.rows()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 WARM_UP = 10
 """Samples of a latency that are left out: they warm caches, connections and prepared statements."""
 
+ROUNDS = 5
+"""In how many parts the runs are parked whose memory is measured; the median part counts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -55,6 +58,9 @@ class Found:
         return best(fitting, key=lambda row: row.median) if fitting else None
 
 
+WITHOUT = "signoff without"
+"""Who the rows of Signoff without one of its optimisations are about."""
+
 LESS_IS_MORE = frozenset(
     {"hop p50", "hop p95", "answer p50", "answer p95", "load p50", "load p99", "cpu", "disk", "memory", "startup",
      "second startup"}
@@ -72,6 +78,10 @@ class Subject:
 
     def add(self, measure: str, unit: str, *values: float) -> None:
         self.values.setdefault((measure, unit), []).extend(values)
+
+    def last(self, measure: str) -> float:
+        """The value that was added last."""
+        return next(values[-1] for (name, _), values in self.values.items() if name == measure)
 
     def rows(self) -> list[Row]:
         return [

@@ -92,7 +92,8 @@ class Grown:
         (resent,) = _timed(lambda _: self._engine.sweep(), range(1))
         self._run(
             "UPDATE human_tasks SET wake_at = clock_timestamp(),"
-            " revised_at = clock_timestamp() - interval '61 minutes', due_at = clock_timestamp() + interval '179 minutes'"
+            " revised_at = clock_timestamp() - interval '61 minutes',"
+            " due_at = clock_timestamp() + interval '179 minutes'"
             f" WHERE id IN (SELECT id FROM human_tasks WHERE state = 'open' AND rung = 0 ORDER BY wake_at LIMIT {DUE})"
         )
         (woken,) = _timed(lambda _: self._engine.sweep(), range(1))

@@ -38,7 +38,14 @@ CREATE TEMP TABLE seeds (
 
 def originals(engine: Engine, requester: Principal, count: int = 20) -> list[Original]:
     """Parked refunds whose steps were carried out here, as a worker does."""
-    return [_parked(engine, run_id, epoch) for run_id, epoch in queue(engine, requester, count)]
+    made = [_parked(engine, run_id, epoch) for run_id, epoch in queue(engine, requester, count)]
+    with engine.database.transaction() as cursor:
+        # Nobody is asked by them and no sweep finds them, so that they stay as they are: more copies are made later.
+        cursor.execute(
+            "UPDATE human_tasks SET candidate_groups = '{}', wake_at = NULL WHERE id = ANY(%s)",
+            ([task_id for _, task_id in made],),
+        )
+    return made
 
 
 def queue(engine: Engine, requester: Principal, count: int) -> list[tuple[UUID, int]]:

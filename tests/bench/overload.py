@@ -11,7 +11,7 @@ import time
 from uuid import UUID
 
 from tests.bench.figures import percentile, sized, until
-from tests.bench.product import Api, Parked, Product, human_tasks, value
+from tests.bench.product import Api, Parked, Product, human_tasks, unfinished, value
 from tests.bench.stack import Stack, frozen
 from tests.bench.timed import complaint
 
@@ -38,7 +38,7 @@ def measure(product: Product, seconds: float) -> None:
         stop.set()
         feeder.join()
     left = int(value(running, "SELECT count(*) FROM runs WHERE status = 'queued'"))
-    until(lambda: _rest(running), 240, "the load was not carried", every=0.1)
+    until(lambda: not unfinished(running), 240, "the load was not carried", every=0.1)
     late = [max(0.0, _began(running, run_id) - at) * 1000 for run_id, at in answered]
     product.subject.add("load p50", "ms", percentile(late, 0.5))
     product.subject.add("load p99", "ms", percentile(late, 0.99))
@@ -51,7 +51,7 @@ def _capacity(running: Stack, count: int) -> float:
         for number in range(count):
             _start_passing(running, number)
     began = time.perf_counter()
-    until(lambda: _rest(running), 120, "runs that pass by policy")
+    until(lambda: not unfinished(running), 120, "runs that pass by policy")
     return count / (time.perf_counter() - began)
 
 
@@ -64,7 +64,7 @@ def _parked(running: Stack, count: int) -> list[tuple[UUID, Parked]]:
         running.engine.start(workflow="bench-refund", input=complaint(number), requester=running.requester).run_id
         for number in range(count)
     ]
-    until(lambda: _rest(running), 120, "runs to be parked")
+    until(lambda: not unfinished(running), 120, "runs to be parked")
     return [(run_id, human_tasks(running, [run_id])[0]) for run_id in run_ids]
 
 
@@ -91,10 +91,3 @@ def _decide(running: Stack, deciding: list[tuple[UUID, Parked]], seconds: float)
 
 def _began(running: Stack, run_id: UUID) -> float:
     return float(value(running, "SELECT value FROM runs WHERE id = %s", run_id)["began"])
-
-
-def _rest(running: Stack) -> bool:
-    return not any(
-        value(running, f"SELECT 1 FROM runs WHERE status = '{status}' LIMIT 1")
-        for status in ("queued", "running", "retrying")
-    )

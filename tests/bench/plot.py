@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tests.bench.figures import Found, Row
+from tests.bench.figures import WITHOUT, Found, Row
 
 PANELS = (
     ("steps", "durable steps a second, four a run", "steps/s"),
@@ -78,7 +78,9 @@ def curves(grown: Sequence[dict[str, float]]) -> str:
 
 
 def _best(found: Found, measure: str) -> list[Row]:
-    settings = dict.fromkeys((row.who, row.setting) for row in found.rows if row.measure == measure)
+    settings = dict.fromkeys(
+        (row.who, row.setting) for row in found.rows if row.measure == measure and row.who != WITHOUT
+    )
     rows = [found.of(who, measure, setting=setting) for who, setting in settings]
     return sorted((row for row in rows if row), key=lambda row: -row.median)
 

@@ -11,10 +11,10 @@ from http.client import HTTPConnection
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tests.bench.figures import WARM_UP, Subject, percentile, sized, until
+from tests.bench.figures import ROUNDS, WARM_UP, Subject, percentile, sized, until
 from tests.bench.stack import Stack, frozen
 from tests.bench.timed import STEPS, complaint
-from tests.bench.usage import cpu_seconds, own_memory
+from tests.bench.usage import cpu_seconds, own_memory, own_memory_alone
 
 CLIENTS = 8
 """Connections that start runs or decide at once."""
@@ -89,18 +89,20 @@ def steps(product: Product, seconds: float) -> None:
 def refunds(product: Product, seconds: float) -> None:
     """Refunds by the API: started until all are parked, then decided until all are done; and the CPU of both."""
     count = sized(min(product.park_rate, product.decide_rate), seconds, least=20, most=6_000)
-    used = cpu_seconds()
+    before = _cpu(product.running)
     began = time.perf_counter()
     parked = _park(product, count)
     product.park_rate = count / (time.perf_counter() - began)
-    used_parking = cpu_seconds() - used
-    used = cpu_seconds()
+    between = _cpu(product.running)
     began = time.perf_counter()
     _decide(product, parked)
     product.decide_rate = count / (time.perf_counter() - began)
+    after = _cpu(product.running)
     product.subject.add("park", "runs/s", product.park_rate)
     product.subject.add("decide", "runs/s", product.decide_rate)
-    product.subject.add("cpu", "ms/run", (used_parking + cpu_seconds() - used) * 1000 / count)
+    for name, used in after.items():
+        product.subject.add(name, "ms/run", (used - before[name]) * 1000 / count)
+    product.subject.add("cpu to park", "ms/run", (between["cpu"] - before["cpu"]) * 1000 / count)
 
 
 def parked_behind(product: Product, seconds: float) -> None:
@@ -111,17 +113,23 @@ def parked_behind(product: Product, seconds: float) -> None:
         for number in range(count):
             running.engine.start(workflow="bench-refund", input=complaint(number), requester=running.requester)
     began = time.perf_counter()
-    until(lambda: not _unfinished(running), 180, "the runs were not parked")
+    until(lambda: not unfinished(running), 180, "the runs were not parked")
     product.subject.add("park backlog", "runs/s", count / (time.perf_counter() - began))
 
 
 def at_rest(product: Product, count: int) -> None:
-    """What a parked run takes on disk and in the memory of all processes."""
+    """What a parked run takes on disk and in the memory of all processes.
+
+    In rounds, because a process that grows once by what it loads then is not to be taken for one that holds runs.
+    """
     running = product.running
-    before, held = database_bytes(running), own_memory()
-    _park(product, count)
-    product.subject.add("memory", "bytes/run", max(0.0, (own_memory() - held) / count))
-    product.subject.add("disk", "bytes/run", (database_bytes(running) - before) / count)
+    stored, each_round = database_bytes(running), max(1, count // ROUNDS)
+    for _ in range(ROUNDS):
+        held = _memory(running)
+        _park(product, each_round)
+        for name, size in _memory(running).items():
+            product.subject.add(name, "bytes/run", max(0.0, (size - held[name]) / each_round))
+    product.subject.add("disk", "bytes/run", (database_bytes(running) - stored) / (each_round * ROUNDS))
 
 
 def idle(product: Product, samples: int) -> None:
@@ -202,6 +210,18 @@ def each(items: Iterable[T], call: Callable[[Api, T], object], *, port: int, key
         return [answer for part in parts for answer in part]
 
 
+def _cpu(running: Stack) -> dict[str, float]:
+    """Seconds of all processes, and of each part; what is left is the client's and the broker's."""
+    parts = {f"cpu, {name}": sum(map(cpu_seconds, pids)) for name, pids in running.parts.items()}
+    whole = cpu_seconds()
+    return {"cpu": whole, **parts, "cpu, client and broker": whole - sum(parts.values())}
+
+
+def _memory(running: Stack) -> dict[str, int]:
+    parts = {f"memory, {name}": sum(map(own_memory, pids)) for name, pids in running.parts.items()}
+    return {"memory": own_memory() - own_memory_alone(), **parts}
+
+
 def _started(running: Stack, number: int) -> UUID:
     return running.engine.start(workflow="bench-refund", input=complaint(number), requester=running.requester).run_id
 
@@ -209,7 +229,7 @@ def _started(running: Stack, number: int) -> UUID:
 def _park(product: Product, count: int) -> list[Parked]:
     running = product.running
     run_ids = each(range(count), Api.start, port=running.api_port, key=running.requester_key)
-    until(lambda: not _unfinished(running), 180, "the runs were not parked")
+    until(lambda: not unfinished(running), 180, "the runs were not parked")
     found = human_tasks(running, run_ids)
     assert len(found) == count, f"{len(found)} of {count} runs were parked"
     return found
@@ -218,7 +238,7 @@ def _park(product: Product, count: int) -> list[Parked]:
 def _decide(product: Product, parked: list[Parked]) -> None:
     running = product.running
     each(parked, Api.decide, port=running.api_port, key=running.reviewer_key)
-    until(lambda: not _unfinished(running), 180, "the decided runs were not completed")
+    until(lambda: not unfinished(running), 180, "the decided runs were not completed")
 
 
 def _steps(product: Product, count: int) -> float:
@@ -227,13 +247,11 @@ def _steps(product: Product, count: int) -> float:
         for number in range(count):
             running.engine.start(workflow="bench-plain", input=complaint(number), requester=running.requester)
     began = time.perf_counter()
-    until(lambda: not _unfinished(running), 180, "the runs of four steps were not completed")
+    until(lambda: not unfinished(running), 180, "the runs of four steps were not completed")
     return count / (time.perf_counter() - began)
 
 
-def _unfinished(running: Stack) -> bool:
-    # At once true while there are any: counting them all would cost more than what is measured.
-    return any(
-        value(running, f"SELECT 1 FROM runs WHERE status = '{status}' LIMIT 1")
-        for status in ("queued", "running", "retrying")
-    )
+def unfinished(running: Stack) -> bool:
+    """Whether any run is under way. In one statement: between two, a run could go from the second to the first."""
+    # True at once while there are any: counting them all would cost more than what is measured.
+    return bool(value(running, "SELECT EXISTS (SELECT 1 FROM runs WHERE status IN ('queued', 'running', 'retrying'))"))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import plot
-from tests.bench.figures import Found, Row, say
+from tests.bench.figures import WITHOUT, Found, Row, say
 from tests.bench.stack import ROOT
 from tests.bench.targets import Target, targets
+from tests.bench.without import OPTIMISATIONS
 
 MEASURES = (
     "steps",
@@ -36,7 +37,9 @@ GUARD_SETTING, GUARD_WORKERS = "prefork", 2
 def write(found: Found, folder: Path, *, quick: bool, page: bool) -> None:
     """Print the tables, and write them with the plots into the folder."""
     judged = targets(found)
-    tables = "\n\n".join([_targets_table(judged), _rows_table(found), _others_table(found), _growth_table(found)])
+    tables = "\n\n".join(
+        [_targets_table(judged), _rows_table(found), _without_table(found), _growth_table(found), _others_table(found)]
+    )
     say("\n" + tables + "\n")
     told = {
         "commit": _commit(),
@@ -95,22 +98,36 @@ def _targets_table(judged: list[Target]) -> str:
 
 def _rows_table(found: Found) -> str:
     """One line a setting, medians with minimum and maximum."""
-    rows = {(row.who, row.setting, row.workers, row.measure): row for row in found.rows}
-    units = {row.measure: row.unit for row in found.rows}
+    listed = [row for row in found.rows if row.who != WITHOUT]
+    rows = {(row.who, row.setting, row.workers, row.measure): row for row in listed}
+    units = {row.measure: row.unit for row in listed}
     shown = [measure for measure in MEASURES if measure in units]
     lines = [
         "| | processes | " + " | ".join(f"{measure}, {units[measure]}" for measure in shown) + " |",
         "|---|---|" + "---|" * len(shown),
     ]
-    for who, setting, workers in dict.fromkeys((row.who, row.setting, row.workers) for row in found.rows):
+    for who, setting, workers in dict.fromkeys((row.who, row.setting, row.workers) for row in listed):
         cells = [_cell(rows.get((who, setting, workers, measure))) for measure in shown]
         lines.append(f"| {who}, {setting} | {workers} | " + " | ".join(cells) + " |")
     lines += [f"| {each.who} | | absent: {each.why} |" + " |" * (len(shown) - 1) for each in found.absent]
     return "\n".join(lines)
 
 
+def _without_table(found: Found) -> str:
+    """What Signoff does without one of its optimisations, as a share of what it does with all, in turns."""
+    if not any(row.who == WITHOUT for row in found.rows):
+        return "What each optimisation gives was not measured."
+    measures = ("steps", "steps share", "park backlog", "park backlog share")
+    lines = ["| without | what that is | steps/s | of all | runs/s parked from a backlog | of all |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, told in [("nothing", ""), *((key, what) for key, (what, _) in OPTIMISATIONS.items())]:
+        cells = [_cell(found.of(WITHOUT, measure, setting=name)) for measure in measures]
+        lines.append(f"| {name} | {told} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _others_table(found: Found) -> str:
-    rows = [row for row in found.rows if row.measure not in MEASURES]
+    rows = [row for row in found.rows if row.measure not in MEASURES and row.who != WITHOUT]
     lines = ["| what else | processes | measure | median | minimum–maximum |", "|---|---|---|---|---|"]
     for row in rows:
         span = f"{_short(row.minimum)}–{_short(row.maximum)}" if row.repeats > 1 else ""

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.bench import servers_of_peers as places
-from tests.bench.figures import WARM_UP, Absent, Found, Subject, percentile, say, sized
+from tests.bench.figures import ROUNDS, WARM_UP, Absent, Found, Subject, percentile, say, sized
 from tests.bench.installing import NotInstalled, python_of
 from tests.bench.servers_of_peers import Server
 from tests.bench.stack import ROOT
 from tests.bench.timed import STEPS
-from tests.bench.usage import cpu_seconds, own_memory
+from tests.bench.usage import cpu_seconds, own_memory, own_memory_alone
+
+
+MAIN_WORKERS = 2
+"""With so many processes everything is measured; with others, only throughput."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +100,9 @@ def _setting(rival: Rival, setting: str, workers: int, python: Path, effort: Eff
         group.decide(1)
         subject.add("startup", "s", time.perf_counter() - began)
         _throughput(group, subject, effort)
-        _idle(group, subject, effort.samples)
-        _at_rest(group, subject, server, effort)
+        if workers == MAIN_WORKERS:
+            _idle(group, subject, effort.samples)
+            _at_rest(group, subject, server, effort)
     subject.say()
     return subject
 
@@ -128,11 +133,14 @@ def _idle(group: Group, subject: Subject, samples: int) -> None:
 
 
 def _at_rest(group: Group, subject: Subject, server: Server, effort: Effort) -> None:
-    count = min(effort.parked, sized(max(subject.values["park", "runs/s"]), 15, least=50, most=effort.parked))
-    stored, held = server.stored(), own_memory()
-    group.park(count)
-    subject.add("memory", "bytes/run", max(0.0, (own_memory() - held) / count))
-    subject.add("disk", "bytes/run", (server.stored() - stored) / count)
+    count = sized(max(subject.values["park", "runs/s"]), 15, least=50, most=effort.parked) // ROUNDS
+    stored = server.stored()
+    for _ in range(ROUNDS):
+        held = own_memory() - own_memory_alone()
+        group.park(count)
+        taken = own_memory() - own_memory_alone() - held
+        subject.add("memory", "bytes/run", max(0.0, taken / count))
+    subject.add("disk", "bytes/run", (server.stored() - stored) / (count * ROUNDS))
 
 
 def _timed(call: Callable[[int], None], count: int) -> float:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,16 @@ class Stack:
     threads: int
     environment: dict[str, str]
     logs: Path
+    parts: dict[str, list[int]]
+    """Process ids by what they are part of; each stands for its descendants too."""
 
 
 @contextlib.contextmanager
-def stack(*, pool: str, workers: int, threads: int = 4) -> Iterator[Stack]:
+def stack(*, pool: str, workers: int, threads: int = 4, without: str = "") -> Iterator[Stack]:
     """Everything started and ready; stopped at the end.
 
-    `workers` processes take part: the children of one worker with prefork, a worker each with threads.
+    `workers` processes take part: the children of one worker with prefork, a worker each with threads. `without` names
+    what the workers do without: see `without`.
     """
     with contextlib.ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="signoff-bench-")))
@@ -60,16 +63,18 @@ def stack(*, pool: str, workers: int, threads: int = 4) -> Iterator[Stack]:
         environment = process_environment(folder, database_url, broker_url) | {
             "SIGNOFF_POOL": pool,
             "SIGNOFF_CONCURRENCY": str(workers if pool == "prefork" else threads),
+            "BENCH_WITHOUT": without,
         }
         started = [
             undo.enter_context(worker(folder, environment, number))
             for number in range(1 if pool == "prefork" else workers)
         ]
-        undo.enter_context(process([sys.executable, "-m", "signoff_workers", "beat"], environment, folder / "beat.log"))
-        undo.enter_context(api(folder, environment))
+        beat = undo.enter_context(
+            process([sys.executable, "-m", "signoff_workers", "beat"], environment, folder / "beat.log")
+        )
+        served = undo.enter_context(api(folder, environment))
         for number in range(len(started)):
-            ready = folder / f"ready-{number}"
-            servers.eventually(ready.exists, seconds=30, why=f"a worker did not start: {folder}/worker-{number}.log")
+            _wait((folder / f"ready-{number}").exists, folder / f"worker-{number}.log")
         yield Stack(
             engine=engine,
             database_url=database_url,
@@ -83,6 +88,12 @@ def stack(*, pool: str, workers: int, threads: int = 4) -> Iterator[Stack]:
             threads=threads,
             environment=environment,
             logs=folder,
+            parts={
+                "api": [served.pid],
+                "workers": [each.pid for each in started],
+                "beat": [beat.pid],
+                "database": [postgres.pid],
+            },
         )
 
 
@@ -112,7 +123,8 @@ def process_environment(folder: Path, database_url: str, broker_url: str) -> dic
 def worker(folder: Path, environment: dict[str, str], number: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """One of our workers, which makes `ready-NUMBER` in the folder when it is."""
     own = environment | {"SIGNOFF_READY_FILE": str(folder / f"ready-{number}")}
-    with process([sys.executable, "-m", "signoff_workers", "worker"], own, folder / f"worker-{number}.log") as started:
+    module = "tests.bench.without" if environment.get("BENCH_WITHOUT") else "signoff_workers"
+    with process([sys.executable, "-m", module, "worker"], own, folder / f"worker-{number}.log") as started:
         yield started
 
 
@@ -121,7 +133,7 @@ def api(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[
     """The API, once it answers."""
     port = int(environment["SIGNOFF_API_PORT"])
     with process([sys.executable, "-m", "signoff_api"], environment, folder / "api.log") as started:
-        servers.eventually(lambda: _listens(port), seconds=30, why=f"the API did not start: {folder}/api.log")
+        _wait(lambda: _listens(port), folder / "api.log")
         yield started
 
 
@@ -152,6 +164,14 @@ def frozen(*children: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for child in children:
             os.killpg(child.pid, signal.SIGCONT)
+
+
+def _wait(ready: Callable[[], bool], log: Path) -> None:
+    try:
+        servers.eventually(ready, seconds=30)
+    except AssertionError as error:
+        said = log.read_text(errors="replace")[-600:]
+        raise AssertionError(f"not ready within 30 s; {log.name} ends with: {said}") from error
 
 
 def _listens(port: int) -> bool:

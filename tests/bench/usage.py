@@ -37,9 +37,9 @@ def own_memory(root: int | None = None) -> int:
     return sum(_anonymous(pid) for pid in _tree(os.getpid() if root is None else root))
 
 
-def resident_memory(root: int | None = None) -> int:
-    """The same with files and shared memory: what the machine needs."""
-    return sum(_proportional(pid, "Pss:") for pid in _tree(os.getpid() if root is None else root))
+def own_memory_alone() -> int:
+    """The same of this process without its descendants: for a client that keeps lists of what it has done."""
+    return _anonymous(os.getpid())
 
 
 def disk_bytes(*places: Path) -> int:
@@ -72,12 +72,8 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _anonymous(pid: int) -> int:
-    return _proportional(pid, "Pss_Anon:")
-
-
-def _proportional(pid: int, name: str) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(name):
+            if line.startswith("Pss_Anon:"):
                 return int(line.split()[1]) * 1024
     return 0
