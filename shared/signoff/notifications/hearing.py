@@ -38,6 +38,7 @@ def keep_quiet() -> None:
         speaker.propagate = False
         if _listener not in speaker.handlers:
             speaker.handlers[:] = [_listener]
+        # What they say below that has whole addresses, with the tokens in them.
         speaker.setLevel(logging.WARNING)
 
 

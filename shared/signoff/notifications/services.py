@@ -81,7 +81,7 @@ def read_url(url: str, *, services: Collection[str]) -> Service:
     plugin = plugin_of(url)
     if plugin is None:
         raise _bad("Apprise does not take this URL")
-    return Service(scheme=found[1], shown=_shown(plugin), server=_server(found[1], plugin))
+    return Service(scheme=found[1], shown=_shown(found[1], plugin), server=_server(found[1], plugin))
 
 
 def check_url(url: str, *, services: Collection[str], hosts: Collection[str] | None) -> Service:
@@ -97,10 +97,10 @@ def plugin_of(url: str, *, seconds: float | None = None) -> NotifyBase | None:
 
     `seconds` bounds each wait of it for a connection or an answer.
     """
+    keep_quiet()
     # Loading it takes a quarter of a second, and only who sends or adds a channel needs it.
     from apprise import Apprise, AppriseAsset
 
-    keep_quiet()
     asset = AppriseAsset(
         app_id="Signoff",
         app_desc="Signoff",
@@ -135,7 +135,10 @@ def _options(url: str) -> set[str]:
     return {unquote(part.partition("=")[0]).strip().lower() for part in re.split("[&;?]", query) if part}
 
 
-def _shown(plugin: Any) -> str:
+def _shown(scheme: str, plugin: Any) -> str:
+    # Of services that call any address Apprise masks the password alone, and any part of their path may be a token.
+    if scheme not in DEFAULT_SERVICES:
+        return f"{scheme}://{plugin.host or ''}"
     # Options are left out as a whole: Apprise masks those it knows to be secret, not what somebody took for one.
     shown: str = plugin.url(privacy=True).partition("?")[0]
     return shown

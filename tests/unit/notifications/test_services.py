@@ -87,7 +87,8 @@ def test_everything_else_is_refused_and_not_repeated(url: str) -> None:
 
 
 def test_other_services_are_taken_where_the_operator_says_so() -> None:
-    assert read_url("json://hooks.example.com/x", services=("json",)).server == "hooks.example.com"
+    found = read_url(f"json://hooks.example.com/{SECRET}", services=("json",))
+    assert (found.server, found.shown) == ("hooks.example.com", "json://hooks.example.com")
 
 
 @pytest.mark.parametrize(
