@@ -284,25 +284,23 @@ def _lacks_role(principal: Principal, action: Action) -> Forbidden:
     allowed = _BY_ROLE[action]
     held = principal.roles | {grant.role for grant in principal.grants}
     if principal.workflows is not None and not held.isdisjoint(allowed):
-        return Forbidden(
-            f"this API key is for {', '.join(sorted(principal.workflows))} alone",
-            code="scope",
-            fix="use a key for this workflow, or for all of them",
-        )
-    where = "" if action in _FOR_ALL else ", which may be for one workflow"
-    return Forbidden(
-        f"{principal.name} may not do {action} here",
-        fix=f"it takes one of these roles{where}: {', '.join(sorted(allowed))}",
-    )
+        return _beyond_key(principal.workflows)
+    fix = f"it takes one of these roles: {', '.join(sorted(allowed))}"
+    return Forbidden(f"{principal.name} may not do {action} here", fix=fix)
+
+
+def _beyond_key(workflows: frozenset[str]) -> Forbidden:
+    said = f"this API key is for {', '.join(sorted(workflows))} alone"
+    return Forbidden(said, code="scope", fix="use a key for this workflow, or for all of them")
 
 
 def _expect_scope(principal: Principal, action: Action) -> None:
+    # One's own right to give on, and one's own channel, are of every workflow: a key for some must not reach them.
+    if principal.workflows is not None and action in (*_FOR_ALL, Action.DELEGATE):
+        raise _beyond_key(principal.workflows)
     if principal.scopes is not None and SCOPES[action] not in principal.scopes:
-        raise Forbidden(
-            f"this API key has no scope {SCOPES[action]}",
-            code="scope",
-            fix=f"use a key with it: signoff key create {principal.name} --scope {SCOPES[action]}",
-        )
+        fix = f"use a key with it: signoff key create {principal.name} --scope {SCOPES[action]}"
+        raise Forbidden(f"this API key has no scope {SCOPES[action]}", code="scope", fix=fix)
 
 
 def _is_reached(principal: Principal, facts: WorkflowFacts | RunFacts | HumanTaskFacts) -> bool:
@@ -396,5 +394,5 @@ def _authorize_decider(principal: Principal, facts: HumanTaskFacts, action: Acti
             )
         fix = f"decide for {' or '.join(others)}, by on_behalf_of" if others else None
         raise Forbidden(f"{principal.name} is not a candidate of this human task", code="not_candidate", fix=fix)
-    if not _is_reached(principal, facts):
-        raise Forbidden("this API key is for other workflows", code="scope", fix="use a key for this workflow")
+    if principal.workflows is not None and facts.workflow not in principal.workflows:
+        raise _beyond_key(principal.workflows)

@@ -12,6 +12,7 @@ from signoff.authorization import (
     SCOPE_NAMES,
     SCOPES,
     Action,
+    DelegationFacts,
     HumanTaskFacts,
     RunFacts,
     WorkflowFacts,
@@ -251,6 +252,11 @@ class TestNarrowedKeys:
         assert answer(who, Action.START_RUN, WorkflowFacts(workflow="loan")) == "scope"
         assert answer(who, Action.MANAGE_WEBHOOKS) == "scope"
         assert reach(who, Action.READ_RUN) == {"refund"}
+
+    def test_for_some_workflows_it_gives_no_right_on_that_is_of_all(self) -> None:
+        own = DelegationFacts(delegator_id=str(ME), delegate_id="other")
+        assert answer(person(), Action.DELEGATE, own) == "yes"  # type: ignore[arg-type]
+        assert answer(replace(person(), workflows=frozenset({"refund"})), Action.DELEGATE, own) == "scope"  # type: ignore[arg-type]
 
     def test_an_empty_list_is_nothing_and_not_everything(self) -> None:
         assert answer(replace(person("admin"), scopes=frozenset()), Action.READ_RUN, run()) == "scope"
