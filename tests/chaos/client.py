@@ -56,7 +56,7 @@ class Answers:
     def _says_unavailable(status: int, media_type: str, body: bytes) -> bool:
         if status != 503 or media_type != PROBLEM:
             return False
-        return json.loads(body).get("status") == 503
+        return bool(json.loads(body).get("status") == 503)
 
 
 class Client:

@@ -268,7 +268,7 @@ class Load:
         return self.plant.rows(
             "SELECT id::text, seq FROM runs WHERE id = ANY(%s::uuid[]) AND status IN ('queued', 'running', 'retrying')",
             run_ids,
-        )  # type: ignore[return-value]
+        )
 
     def unrecovered(self) -> int:
         """Runs that have not moved since something happened to them."""

@@ -154,11 +154,11 @@ class Plant:
     def rows(self, question: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the database answers, asked past the wire that faults are done to."""
         with psycopg.connect(self.direct_url, connect_timeout=5) as connection:
-            return connection.execute(question, values or None).fetchall()  # type: ignore[call-overload,no-any-return]
+            return connection.execute(question, values or None).fetchall()
 
     def engine(self) -> Engine:
         """An engine past all wires, to verify with; close it."""
-        settings = Settings(database_url=self.direct_url, broker_url=self.broker.url)  # type: ignore[arg-type]
+        settings = Settings(database_url=self.direct_url, broker_url=self.broker.url)
         return build_engine(settings, pool_size=2)
 
     def said(self, name: str) -> str:
@@ -252,7 +252,7 @@ class Plant:
             "SIGNOFF_HOME": str(self.folder / "home"),
             "CHAOS_RECEIVER": str(self.receiver_port),
         }
-        environment = self._environment() | _ALWAYS | self.settings | own
+        environment = self._environment() | dict(_ALWAYS) | dict(self.settings) | own
         return Watched(
             name=name,
             command=[*command, *arguments],
