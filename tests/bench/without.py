@@ -42,6 +42,10 @@ def _optimistic_writes() -> None:
     execution._complete_untouched = lambda *_, **__: None  # type: ignore[assignment]
 
 
+def _company() -> None:
+    os.environ["SIGNOFF_DRAIN_RUNS"] = "1"
+
+
 OPTIMISATIONS: dict[str, tuple[str, Callable[[], None]]] = {
     "inline": ("the next step at once, claimed by the write that ends the one before", _inline),
     "bare messages": ("messages without Redis' emulation of acknowledgement", _bare_messages),
@@ -50,6 +54,7 @@ OPTIMISATIONS: dict[str, tuple[str, Callable[[], None]]] = {
         "a step's end in one conditional statement instead of a lock and several",
         _optimistic_writes,
     ),
+    "company": ("runs that wait taken together, and their short steps recorded in one transaction", _company),
 }
 """Name, what it is, and how a worker is made to do without."""
 

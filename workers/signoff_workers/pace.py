@@ -11,15 +11,16 @@ from signoff.store.together import step_key
 SHORT_SECONDS = 0.002
 """A step that takes longer gains nothing by company, and would keep the others waiting."""
 
-FORGETS = 0.9
-"""What is left of a long time after each shorter one: after 100 ms it takes forty short ones to be short again."""
+NEWEST = 0.3
+"""The share of the newest time in the mean: after 100 ms it takes a dozen short ones to be short again, and after the
+slow first call of a process a few."""
 
 MAX_STEPS = 500
 """Steps remembered. A process that meets more begins anew."""
 
 
 class Pace:
-    """The longest that each step has lately taken. Safe to share between threads."""
+    """How long each step has lately taken. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,14 +31,14 @@ class Pace:
         """The step has just taken so long."""
         key = _key(state, step)
         known = self._seconds.get(key)
-        now = seconds if known is None else max(seconds, known * FORGETS)
+        now = seconds if known is None else known + NEWEST * (seconds - known)
         if known is None or (known <= SHORT_SECONDS) != (now <= SHORT_SECONDS):
             self._sort(key, step, now)
         else:
             self._seconds[key] = now
 
     def is_short(self, state: RunState, step: StepNode) -> bool:
-        """Whether the step has lately been short, every time. One that has never run here has not."""
+        """Whether the step has lately been short. One that has never run here has not."""
         return self._seconds.get(_key(state, step), SHORT_SECONDS + 1) <= SHORT_SECONDS
 
     def companions(self, queue: str) -> tuple[str, ...]:

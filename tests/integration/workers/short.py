@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +38,14 @@ def three(value: Any, *, run: RunContext) -> Any:
     return seen("three", value, run)
 
 
+@step
+def mortal(value: Any) -> Any:
+    """Ends its process where it is told to; for a worker that is a process of its own."""
+    if value == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
 @step(irreversible=True)
 def pay(value: Any, *, run: RunContext, idempotency_key: str) -> Any:
     assert idempotency_key
@@ -52,6 +62,7 @@ def elsewhere(value: Any, *, run: RunContext) -> Any:
     return seen("elsewhere", value, run)
 
 
+killing = Workflow("killing", [one, mortal, three])
 three_short = Workflow("three-short", [one, two, three])
 paid_last = Workflow("paid-last", [one, two, pay])
 paid_blindly_last = Workflow("paid-blindly-last", [one, pay_blindly])

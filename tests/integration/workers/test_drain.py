@@ -259,7 +259,7 @@ def test_a_step_that_took_long_is_taken_alone_from_then_on(bench: Bench, monkeyp
     monkeypatch.setattr("signoff_workers.pace.SHORT_SECONDS", 0.02)
     bench.warm(short.three_short)
     (slow,) = bench.start(short.three_short, 1)
-    short.ON["one"] = lambda _value, _run: time.sleep(0.1)
+    short.ON["one"] = lambda _value, _run: time.sleep(0.2)
     bench.work(slow)
     short.ON.clear()
     runs = bench.start(short.three_short, 3)

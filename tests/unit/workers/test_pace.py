@@ -38,18 +38,25 @@ def test_a_step_that_has_never_run_here_is_not_short() -> None:
     assert known(Pace()) == (False, False)
 
 
-def test_one_long_time_counts_until_many_short_ones_have_followed() -> None:
+def test_one_long_time_counts_until_some_short_ones_have_followed() -> None:
     seen = Pace()
     seen.note(STATE, ONE, QUICK)
     assert known(seen) == (True, True)
     seen.note(STATE, ONE, LONG)
     assert known(seen) == (False, False)
-    for _ in range(10):
+    for _ in range(2):
         seen.note(STATE, ONE, QUICK)
     assert known(seen) == (False, False)
-    for _ in range(20):
+    for _ in range(8):
         seen.note(STATE, ONE, QUICK)
     assert known(seen) == (True, True)
+
+
+def test_a_step_that_is_long_now_and_then_is_not_short() -> None:
+    seen = Pace()
+    for number in range(60):
+        seen.note(STATE, ONE, LONG * 3 if number % 8 == 0 else QUICK)
+    assert known(seen) == (False, False)
 
 
 def test_an_irreversible_step_may_be_short_and_joins_no_others() -> None:
