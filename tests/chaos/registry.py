@@ -44,6 +44,8 @@ class Size:
 
     tries: int
     faults: int = 0
+    reduced_from: str = ""
+    """What the promise's full figure is, where this tier tries less of it than `long` should; shown in the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,10 @@ class Outcome:
     seconds: float
     details: str = ""
     """The faults by kind, for whoever reads the output."""
+    reduced_from: str = ""
+    """What the full figure would be, where less was tried."""
+    skipped: str = ""
+    """What was left out because this machine does not have what it takes, and why."""
 
     @property
     def ok(self) -> bool:
@@ -182,6 +188,7 @@ class Arena:
         worst: float | None,
         problems: Sequence[str] = (),
         details: str = "",
+        skipped: str = "",
     ) -> Outcome:
         """The row, for scenarios that judge in a way of their own; `check_database` belongs in that, too."""
         return Outcome(
@@ -195,6 +202,8 @@ class Arena:
             problems=(*problems, *([] if judgement.ok else str(judgement).splitlines())),
             seconds=time.monotonic() - self._began,
             details=details,
+            reduced_from=self.size.reduced_from,
+            skipped=skipped,
         )
 
 

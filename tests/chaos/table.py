@@ -17,15 +17,23 @@ _HEADS = ("promise", "tried", "injected", "lost", "doubled", "worst recovery", "
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """One row a scenario, and beneath it what is wrong with it."""
+    """One row a scenario, and beneath it what is wrong with it, or less than promised."""
     rows = [_HEADS, *(_row(each) for each in outcomes)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(_HEADS))]
     lines = []
     for row, outcome in zip(rows, (None, *outcomes), strict=True):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
-        lines += [f"      {problem}" for problem in (outcome.problems if outcome is not None else ())]
+        lines += [f"      {said}" for said in (_beneath(outcome) if outcome is not None else ())]
     return "\n".join(lines)
+
+
+def _beneath(outcome: Outcome) -> list[str]:
+    """What else has to be said of a row."""
+    said = list(outcome.problems)
+    said += [f"reduced from {outcome.reduced_from}"] if outcome.reduced_from else []
+    said += [f"skipped: {outcome.skipped}"] if outcome.skipped else []
+    return said
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
@@ -60,6 +68,8 @@ def results(outcomes: Sequence[Outcome], mutants: Mapping[int, tuple[int, int]])
                 "doubled": sum(row.doubled for row in rows),
                 "worst_recovery_s": None if worst is None else round(worst, 1),
                 "mutants": {"caught": caught, "missed": missed},
+                "reduced_from": [row.reduced_from for row in rows if row.reduced_from],
+                "skipped": [row.skipped for row in rows if row.skipped],
             }
         )
     return {"commit": commit(), "promises": promises}
