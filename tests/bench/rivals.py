@@ -22,7 +22,6 @@ from tests.bench.stack import ROOT
 from tests.bench.timed import STEPS
 from tests.bench.usage import cpu_seconds, own_memory, own_memory_alone
 
-
 MAIN_WORKERS = 2
 """With so many processes everything is measured; with others, only throughput."""
 
