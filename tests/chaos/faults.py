@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,17 +70,29 @@ class Faults:
     # The broker -------------------------------------------------------------------------------------------------------
 
     def wipe_broker(self) -> bool:
-        """FLUSHALL while messages wait: the workers stand still for a moment so that some do."""
+        """FLUSHALL while messages wait."""
+        with self._piling(1) as waits:
+            servers.flush(self.plant.broker.url)
+        return self._seen("wipe_broker", waits)
+
+    def pile_up(self, count: int) -> bool:
+        """Let so many messages wait, and then go on: no fault, and not counted as one."""
+        with self._piling(count) as waits:
+            return waits
+
+    @contextlib.contextmanager
+    def _piling(self, count: int) -> Iterator[bool]:
+        """The workers stand still for a moment, so that messages wait; whether so many do."""
         pids = [pid for watched in self.plant.of_kind("worker") for pid in (watched.pid, *watched.children())]
         self._signal(pids, signal.SIGSTOP)
-        held = wait_for(self._runs_queued, seconds=STILL_SECONDS)
-        servers.flush(self.plant.broker.url)
-        self._signal(pids, signal.SIGCONT)
-        return self._seen("wipe_broker", held)
+        try:
+            yield wait_for(lambda: self._runs_queued() >= count, seconds=STILL_SECONDS)
+        finally:
+            self._signal(pids, signal.SIGCONT)
 
-    def _runs_queued(self) -> bool:
+    def _runs_queued(self) -> int:
         held = self.plant.broker.held()
-        return any(held.get(queue) for queue in ("signoff.default", "signoff.resume"))
+        return sum(held.get(queue, 0) for queue in ("signoff.default", "signoff.resume"))
 
     def kill_broker(self) -> bool:
         """SIGKILL; it comes back with whatever it had on disk."""

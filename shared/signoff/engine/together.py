@@ -51,6 +51,8 @@ def claim_waiting(core: Core, queue: str, *, steps: Sequence[str], limit: int, w
         found = together.claim_waiting(
             cursor, queue, steps=steps, limit=limit, worker=worker, lease_seconds=core.settings.lease_seconds
         )
+        if found:
+            hit("together.after_claim")
         return [
             claimed_from(row, core.versions.graph(cursor, row.state.workflow, row.state.version), DatabaseClock.of(now))
             for row, now in found
@@ -69,7 +71,7 @@ def complete_together(core: Core, done: Sequence[tuple[Claimed, Json]], *, worke
             made.append((claimed, output, batch))
     if not made:
         return Recorded(following=[], left=left)
-    hit("complete.before_update")
+    hit("together.before_update")
     try:
         saved = _save(core, [batch for _, _, batch in made])
     except psycopg.Error as error:
@@ -87,9 +89,9 @@ def complete_together(core: Core, done: Sequence[tuple[Claimed, Json]], *, worke
         if batch.following is not None:
             now, last_hash = written
             following.append(batch.going_on(DatabaseClock.of(now), last_hash))
-    hit("complete.before_publish")
+    hit("together.before_publish")
     core.send(messages)
-    hit("complete.after_publish")
+    hit("together.after_publish")
     return Recorded(following=following, left=left)
 
 

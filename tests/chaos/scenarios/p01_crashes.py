@@ -14,6 +14,7 @@ from tests.chaos.workload import Item, Wish
 
 BATCH = 4
 """Runs that are on their way when a process dies."""
+PILE = 20
 TRIES = 4
 """Batches until a point has to have been passed."""
 PEOPLE = (Wish.APPROVE, Wish.EDIT, Wish.APPROVE, Wish.REJECT)
@@ -27,6 +28,8 @@ class Point:
     wishes: tuple[Wish, ...] = PEOPLE
     before: str | None = None
     """Another point, at which a process dies first: only then is there something to make good."""
+    piled: int = 0
+    """So many runs pile up first, because it is passed by a worker that takes several together."""
 
 
 POINTS = (
@@ -49,6 +52,10 @@ POINTS = (
     Point(name="complete.before_commit"),
     Point(name="complete.before_publish"),
     Point(name="complete.after_publish"),
+    Point(name="together.after_claim", piled=PILE),
+    Point(name="together.before_update", piled=PILE),
+    Point(name="together.before_publish", piled=PILE),
+    Point(name="together.after_publish", piled=PILE),
     Point(name="acknowledge.before"),
     Point(name="acknowledge.after"),
     Point(name="sweep.before"),
@@ -80,7 +87,7 @@ def crashes(arena: Arena) -> Outcome:
     how soon, beyond the 60 s.
     """
     plant = arena.plant(lose_every=LOSE_EVERY)
-    faults, load = arena.faults(plant), arena.load(plant, window=BATCH)
+    faults, load = arena.faults(plant), arena.load(plant, window=PILE)
     problems: list[str] = []
     with load.running():
         for at, (point, action) in enumerate(_rounds(arena)):
@@ -111,8 +118,10 @@ def _die(arena: Arena, faults: Faults, load: Load, point: Point, action: str) ->
         if point.before is not None:
             faults.arm(point.before, "kill")
         # Where something has to be made good first, it is passed once.
-        faults.arm(point.name, action, arena.draw.randint(1, 2 if point.before is None else 1))
+        faults.arm(point.name, action, arena.draw.randint(1, 1 if point.before or point.piled else 2))
         load.add(_batch(arena, point))
+        if point.piled:
+            faults.pile_up(point.piled // 2)
         load.wait()
         if point.before is not None:
             faults.fired(point.before)
@@ -131,6 +140,6 @@ def _die(arena: Arena, faults: Faults, load: Load, point: Point, action: str) ->
 def _batch(arena: Arena, point: Point) -> list[Item]:
     """As many items of the wishes that pass this point."""
     made: list[Item] = []
-    for at in range(BATCH):
+    for at in range(point.piled or BATCH):
         made += arena.items(1, shares={point.wishes[at % len(point.wishes)]: 1})
     return made
