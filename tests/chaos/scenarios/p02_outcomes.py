@@ -38,7 +38,7 @@ FROM events WHERE type IN ('gate.decided', 'run.canceled')
     promise=2,
     title="one gate, one outcome",
     sizes={
-        Tier.CI: Size(tries=1_000, faults=950),
+        Tier.CI: Size(tries=500, faults=475),
         Tier.LONG: Size(tries=10_000, faults=9_500),
     },
 )
