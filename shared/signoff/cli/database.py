@@ -1,4 +1,4 @@
-"""`signoff db upgrade`, `signoff db status` and `signoff db grants`."""
+"""`signoff db upgrade`, `status` and `grants`; `backup`, `restore` and `check` are beside it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from signoff.cli import backup
 from signoff.cli.options import AsJson
 from signoff.cli.output import Output
 
 _PANEL = "Operations"
-_group = typer.Typer(no_args_is_help=True, help="Migrate the database.")
+_group = typer.Typer(no_args_is_help=True, help="Migrate the database, back it up, restore and check it.")
 
 
 def add_to(app: typer.Typer) -> None:
+    backup.add_to(_group)
     app.add_typer(_group, name="db", rich_help_panel=_PANEL)
 
 
