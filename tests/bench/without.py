@@ -1,6 +1,6 @@
 """Our worker without one of its optimisations, to see what each gives; `BENCH_WITHOUT` names it.
 
-Each takes something out of the product by name, and fails when it is not there any more.
+By settings where there is one; else by name, which fails when what it names is not there any more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+
+def _company() -> None:
+    os.environ["SIGNOFF_DRAIN_RUNS"] = "1"
 
 
 def _inline() -> None:
@@ -28,33 +32,10 @@ def _bare_messages() -> None:
     broker.transport_options = emulating
 
 
-def _lazy_claims() -> None:
-    from signoff.store import leases
-
-    assert "'off'" in leases._CLAIM
-    leases._CLAIM = leases._CLAIM.replace("'off'", "'on'")
-
-
-def _optimistic_writes() -> None:
-    from signoff.engine import execution
-
-    assert callable(execution._complete_untouched)
-    execution._complete_untouched = lambda *_, **__: None  # type: ignore[assignment]
-
-
-def _company() -> None:
-    os.environ["SIGNOFF_DRAIN_RUNS"] = "1"
-
-
 OPTIMISATIONS: dict[str, tuple[str, Callable[[], None]]] = {
+    "company": ("runs that pile up taken together, and their short steps recorded together", _company),
     "inline": ("the next step at once, claimed by the write that ends the one before", _inline),
     "bare messages": ("messages without Redis' emulation of acknowledgement", _bare_messages),
-    "lazy claims": ("claims that don't wait for the disk", _lazy_claims),
-    "optimistic writes": (
-        "a step's end in one conditional statement instead of a lock and several",
-        _optimistic_writes,
-    ),
-    "company": ("runs that wait taken together, and their short steps recorded in one transaction", _company),
 }
 """Name, what it is, and how a worker is made to do without."""
 
