@@ -71,12 +71,15 @@ def prepare(value: Value) -> Value:
 
 @step(irreversible=True, retry=Retry(attempts=10, backoff="0.1s", factor=1.5, jitter=0.1))
 def linger(value: Value, *, idempotency_key: str) -> Value:
-    """The effect at once, and then so many milliseconds in which nobody has recorded it."""
+    """The effect at once, and then so many milliseconds in which nobody has recorded it; none where it is repeated."""
+    begun = folder() / f"begun-{value['item']}"
+    again = begun.exists()
+    begun.touch()
     here = folder() / f"at-{os.getpid()}-{value['item']}"
     here.touch()
     try:
         post(idempotency_key, {"kind": "pay", "item": value["item"], "amount": value["amount"]})
-        time.sleep(value["linger_ms"] / 1000)
+        time.sleep(0.0 if again else value["linger_ms"] / 1000)
     finally:
         here.unlink(missing_ok=True)
     return value

@@ -106,16 +106,6 @@ _ALL = (
         tier="ci",
     ),
     Mutant(
-        name="written-over-whatever-stands",
-        promise=7,
-        what="the quick way writes whether or not somebody has touched the run since",
-        module="signoff.store.together",
-        old="""AND runs.id = r.id AND runs.epoch = r.held_epoch
-        AND runs.seq = r.held_seq AND runs.status = 'running'""",
-        new="AND runs.id = r.id",
-        tier="ci",
-    ),
-    Mutant(
         name="a-gate-is-read-and-then-written",
         promise=2,
         what="whoever decides reads the run without locking it",

@@ -1,4 +1,4 @@
-"""A zombie can't write: a process that stands still past its lease is succeeded, and what it says on waking is refused."""
+"""A zombie can't write: who stands still past its lease is succeeded, and what it says on waking is refused."""
 
 from __future__ import annotations
 
@@ -144,16 +144,16 @@ class Round:
         taken = wait_for(lambda: held.exists() or self._ended([run]), seconds=SUCCEEDED_SECONDS)
         if not taken:
             self._stale.append(f"nobody succeeded process {zombie.pid} in run {run}")
-        self._woken(zombie, [run])
+        self._woken(zombie, [run], "overtaken")
         hold.unlink()
 
     def _outlived(self, zombie: Zombie) -> None:
         """It wakes when all of its runs have ended without it."""
         if not wait_for(lambda: self._ended(zombie.runs), seconds=SUCCEEDED_SECONDS):
             self._stale.append(f"nobody ended the runs of process {zombie.pid}, which sleeps")
-        self._woken(zombie, zombie.runs)
+        self._woken(zombie, zombie.runs, "outlived")
 
-    def _woken(self, zombie: Zombie, runs: Sequence[str]) -> None:
+    def _woken(self, zombie: Zombie, runs: Sequence[str], how: str) -> None:
         before = self._heads(runs)
         name = f"{socket.gethostname()}:{zombie.pid}"
         assert is_stopped(zombie.pid), "a zombie sleeps until it is woken here"
@@ -166,7 +166,8 @@ class Round:
                 f"process {zombie.pid}, asleep at {zombie.point}, changed {before} to {self._heads(runs)}"
             )
         elif spoke:
-            self._faults.counts[f"zombie at {zombie.point}"] += 1
+            several = " of several runs" if len(zombie.runs) > 1 else ""
+            self._faults.counts[f"{how}{several} at {zombie.point}"] += 1
 
     # Looking ----------------------------------------------------------------------------------------------------------
 
