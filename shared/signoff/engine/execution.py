@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
+import structlog
+
 from signoff.broker import queue_name
 from signoff.canonical import Json
 from signoff.definition.graph import Graph, StepNode
+from signoff.engine import approved
 from signoff.engine.authority import concerns
 from signoff.engine.core import Core, Locked, Message, outputs_of, queue_of
 from signoff.errors import LeaseLost, SignoffError, StepError
@@ -27,6 +30,8 @@ from signoff.transitions.advance import fail as fail_run
 from signoff.transitions.fold import Fold
 from signoff.transitions.staff import NotRead, StaffNotRead
 from signoff.transitions.steps import Failure
+
+log = structlog.get_logger(__name__)
 
 LEASE_KEPT = 0.9
 """A lease that has this share left goes on to the next inline step as it is: then no indexed column changes, and the
@@ -87,8 +92,20 @@ def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | Non
         row, now = found
         clock = DatabaseClock.of(now)
         graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
+        objection = approved.objection(cursor, row, graph)
     hit("claim.after_update")
-    return claimed_from(row, graph, clock)
+    claimed = claimed_from(row, graph, clock)
+    if objection is not None:
+        refuse(core, claimed, objection)
+        return None
+    return claimed
+
+
+def refuse(core: Core, claimed: Claimed, objection: str) -> None:
+    """End a run that would execute what nobody approved: it fails before its step has begun, and tells of it."""
+    log.error("execution_refused", run_id=str(claimed.run_id), step=claimed.step.name, problem=objection)
+    message = f"step {claimed.step.name!r} was not begun: {objection}"
+    fail(core, claimed, Failure(code=approved.PAYLOAD_CHANGED, message=message, retryable=False))
 
 
 def claimed_from(row: RunRow, graph: Graph, clock: DatabaseClock) -> Claimed:
@@ -254,6 +271,16 @@ def renew(core: Core, held: Sequence[tuple[UUID, int]]) -> set[UUID]:
     """Lengthen the leases; answers which of the runs are still held."""
     with core.database.autocommit() as cursor:
         return leases.renew(cursor, held, lease_seconds=core.settings.lease_seconds)
+
+
+LET_GO_SECONDS = 2.0
+"""How long a worker that is cut off keeps its leases: it asks for that before it ends, or its last process has."""
+
+
+def let_go(core: Core, mark: str) -> int:
+    """End the leases of a worker that is cut off in the middle of its steps; answers how many it still had."""
+    with core.database.autocommit() as cursor:
+        return leases.let_go(cursor, mark, seconds=LET_GO_SECONDS)
 
 
 def _held(locked: Locked | None, claimed: Claimed) -> Locked:

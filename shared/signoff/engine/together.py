@@ -16,6 +16,7 @@ import structlog
 
 from signoff.broker import queue_name
 from signoff.canonical import Json
+from signoff.engine import approved
 from signoff.engine.core import Core, Message
 from signoff.engine.execution import (
     Claimed,
@@ -25,6 +26,7 @@ from signoff.engine.execution import (
     claimed_from,
     completed_untouched,
     expect_bounded,
+    refuse,
 )
 from signoff.errors import SignoffError
 from signoff.failpoints import hit
@@ -53,10 +55,16 @@ def claim_waiting(core: Core, queue: str, *, steps: Sequence[str], limit: int, w
         )
         if found:
             hit("together.after_claim")
-        return [
-            claimed_from(row, core.versions.graph(cursor, row.state.workflow, row.state.version), DatabaseClock.of(now))
-            for row, now in found
-        ]
+        graphs = [core.versions.graph(cursor, row.state.workflow, row.state.version) for row, _ in found]
+        objections = [approved.objection(cursor, row, graph) for (row, _), graph in zip(found, graphs, strict=True)]
+    taken = []
+    for (row, now), graph, objection in zip(found, graphs, objections, strict=True):
+        claimed = claimed_from(row, graph, DatabaseClock.of(now))
+        if objection is None:
+            taken.append(claimed)
+        else:
+            refuse(core, claimed, objection)
+    return taken
 
 
 def complete_together(core: Core, done: Sequence[tuple[Claimed, Json]], *, worker: str, go_on: GoOn) -> Recorded:

@@ -97,6 +97,22 @@ def load_events(cursor: Cursor, run_id: UUID, *, after: int = 0, limit: int | No
     return [event_from_row(row) for row in cursor.fetchall()]
 
 
+_ORIGIN = f"""
+SELECT {EVENT_COLUMNS} FROM events WHERE run_id = %s AND (
+    type IN ('run.created', 'step.completed')
+    OR type IN ('gate.passed', 'gate.decided') AND data ->> 'gate' = ANY (%s)
+    OR type = 'run.retried' AND data -> 'value' IS NOT NULL
+)
+ORDER BY seq DESC LIMIT 1
+"""  # noqa: S608
+
+
+def load_origin(cursor: Cursor, run_id: UUID, *, gates: Sequence[str]) -> StoredEvent | None:
+    """The event that a run, as it goes on to a step, has its value from. `gates` are those that it stops at."""
+    row = cursor.execute(_ORIGIN, (run_id, list(gates))).fetchone()
+    return None if row is None else event_from_row(row)
+
+
 def load_values(cursor: Cursor, run_id: UUID, seqs: Sequence[int]) -> dict[int, dict[str, Json]]:
     """The data of some events of a run by their numbers: how earlier outputs are read back."""
     cursor.execute("SELECT seq, data FROM events WHERE run_id = %s AND seq = ANY(%s)", (run_id, list(seqs)))

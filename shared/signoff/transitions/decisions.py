@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from signoff.authority import Limit, expect_within
+from signoff.authority import Limit, expect_lent, expect_within
 from signoff.canonical import Json, sha256_hex
-from signoff.definition.graph import GateNode, Goto, goes_on
+from signoff.definition.graph import GateNode, Goto, Graph, goes_on
 from signoff.definition.policy import rules_for
 from signoff.errors import Conflict, PreconditionRequired, StaleView
 from signoff.model import (
@@ -92,9 +92,18 @@ def replayed(task: HumanTask, request: DecisionRequest, actor: Actor) -> Decisio
 
 
 def decide(
-    fold: Fold, task: HumanTask, request: DecisionRequest, *, actor: Actor, new_id: NewId, held: Sequence[Limit] = ()
+    fold: Fold,
+    task: HumanTask,
+    request: DecisionRequest,
+    *,
+    actor: Actor,
+    new_id: NewId,
+    held: Sequence[Limit] = (),
+    lent: Mapping[str, Sequence[Limit]] | None = None,
 ) -> tuple[Decision, Conclusion | None]:
     """Record the decision, and conclude the gate where its policy is now satisfied. `held` are the person's limits.
+
+    `lent` are those of whom they decide in the stead of, by name; None where they decide in a right of their own.
 
     Raises PreconditionRequired, Conflict, StaleView, InvalidInput or OverLimit, in this order of precedence; nothing
     is recorded then.
@@ -103,13 +112,10 @@ def decide(
     if request.payload_sha256 is None and request.revision is None:
         raise PreconditionRequired
     _expect_undecided(fold, task, actor, acts_for=request.acts_for)
-    _expect_same_view(task, request)
+    _expect_same_view(fold, task, request)
     reject_bad_form(gate, request)
     edited = edited_payload(gate, task, request.decision, request.patch)
-    allowed_by = None
-    if gate.authority and goes_on(gate, request.decision):
-        # What would go on is what has to be within limits: the payload as this person edits it.
-        allowed_by = expect_within(fold.graph, gate, task.payload if edited is None else edited, held)
+    allowed_by = _allowing(fold.graph, gate, task.payload if edited is None else edited, request, held, lent)
     revises = edited is not None and _needs_others(fold, gate, task, edited, request.patch)
     recorded = _record(fold, gate, task, request, revises=revises, allowed_by=allowed_by, actor=actor, new_id=new_id)
     task = fold.state.human_tasks[task.id]
@@ -258,10 +264,25 @@ def _expect_undecided(fold: Fold, task: HumanTask, actor: Actor, *, acts_for: st
         raise Conflict(f"this gate takes no decision before {format_time(task.not_before)}", code="too_early")
 
 
-def _expect_same_view(task: HumanTask, request: DecisionRequest) -> None:
-    if request.payload_sha256 in (None, task.payload_sha256) and request.revision in (None, task.revision):
-        return
-    raise StaleView(current={"revision": task.revision, "payload_sha256": task.payload_sha256})
+def _expect_same_view(fold: Fold, task: HumanTask, request: DecisionRequest) -> None:
+    if request.payload_sha256 not in (None, task.payload_sha256) or request.revision not in (None, task.revision):
+        raise StaleView(current={"revision": task.revision, "payload_sha256": task.payload_sha256})
+    # What is shown and what would go on are two columns; neither may have been changed behind the log's back.
+    goes_on_with = fold.state.value if task.mode == "before" else task.payload
+    for stored in (task.payload, goes_on_with):
+        if _hash_of(stored) != task.payload_sha256:
+            raise StaleView(
+                "the payload that is stored is not the one that the log vouches for",
+                current={"revision": task.revision, "payload_sha256": _hash_of(stored)},
+            )
+
+
+def _hash_of(value: Json) -> str | None:
+    """None for what has no canonical form, and so is nothing that a gate has shown."""
+    try:
+        return sha256_hex(value)
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _only_form(gate: GateNode, patch: Json | None) -> bool:
@@ -290,7 +311,7 @@ def _record(
     request: DecisionRequest,
     *,
     revises: bool,
-    allowed_by: Limit | None,
+    allowed_by: Mapping[str, Any],
     actor: Actor,
     new_id: NewId,
 ) -> Decision:
@@ -315,10 +336,27 @@ def _record(
         "authenticated": None if request.authenticated is None else dict(request.authenticated),
         "release_ms": gate.grace_ms if gate.grace_ms and satisfied else None,
     }
-    if allowed_by is not None:
-        data["authority"] = allowed_by.evidence()
-    fold.emit(EventType.DECISION_RECORDED, data, actor=actor)
+    fold.emit(EventType.DECISION_RECORDED, data | dict(allowed_by), actor=actor)
     return fold.state.human_tasks[task.id].decisions[-1]
+
+
+def _allowing(
+    graph: Graph,
+    gate: GateNode,
+    # What would go on is what has to be within limits: the payload as this person edits it.
+    payload: Json,
+    request: DecisionRequest,
+    held: Sequence[Limit],
+    lent: Mapping[str, Sequence[Limit]] | None,
+) -> dict[str, Any]:
+    """What the event says of the limits that allow it: one's own, and where one stands for another theirs as well."""
+    if not gate.authority or not goes_on(gate, request.decision):
+        return {}
+    allowed: dict[str, Any] = {"authority": expect_within(graph, gate, payload, held).evidence()}
+    if lent is not None:
+        name, limit = expect_lent(graph, gate, payload, lent)
+        allowed["authority_lent"] = limit.evidence() | {"of": name}
+    return allowed
 
 
 def _revise(fold: Fold, gate: GateNode, task: HumanTask, payload: Json, recorded: Decision) -> None:
