@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from signoff.definition.graph import Graph
 from signoff.engine import DecisionRequest, Engine
 from signoff.errors import Conflict
@@ -151,6 +153,8 @@ def _gates(engine: Engine, graph: Graph, numbers: range, seed: int) -> list[Race
 
 def main() -> None:
     database_url, count, seed, notes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    # Plain lines: the usual traces, with all their colours, cost more than the races.
+    structlog.configure(processors=[structlog.processors.JSONRenderer(default=repr)])
     parties = Parties(database_url)
     engine = made_engine(database_url, pool_size=2)
     engine.register(GATE, by=SYSTEM)

@@ -25,8 +25,11 @@ from tests.integration.workers.brokers import Postgres
 
 LEAST_SHARE = 0.01
 """Each of the four wins at least so many: a race in which somebody never does is none."""
+MUTANT_RACES = 100
+"""With a guard out it shows soon, or never."""
 LOOK_SECONDS = 2.0
 STALL_SECONDS = 60.0
+OUTPUT = "racer.log"
 
 ENDS = """
 SELECT run_id::text, type, data ->> 'decided_by', data ->> 'outcome', data -> 'decision_ids' ->> 0
@@ -53,11 +56,14 @@ def outcomes(arena: Arena) -> Outcome:
         judgement = Judgement()
         winners = _judged(_asked(database_url, ENDS), races, judgement)
         _check_database(database_url, judgement)
+    if "sweep_row_failed" in (folder / OUTPUT).read_text():
+        judgement.wrong.append("a sweep has found a gate that it could not move")
     problems = []
-    if len(races) < arena.size.tries:
-        problems.append(f"{len(races)} races were run, and {arena.size.tries} are asked for")
-    if contested(races) < arena.size.faults:
-        problems.append(f"{contested(races)} races were contested, and {arena.size.faults} are asked for")
+    wanted = arena.size.faults * _tries(arena) // arena.size.tries
+    if len(races) < _tries(arena):
+        problems.append(f"{len(races)} races were run, and {_tries(arena)} are asked for")
+    if contested(races) < wanted:
+        problems.append(f"{contested(races)} races were contested, and {wanted} are asked for")
     problems += [
         f"{party} won {winners[party]} of {len(races)} races"
         for party in PARTIES
@@ -67,6 +73,10 @@ def outcomes(arena: Arena) -> Outcome:
     return arena.outcome(
         judgement, tried=len(races), injected=contested(races), worst=None, problems=problems, details=details
     )
+
+
+def _tries(arena: Arena) -> int:
+    return arena.size.tries if arena.stage.mutant is None else MUTANT_RACES
 
 
 def contested(races: Sequence[dict[str, Any]]) -> int:
@@ -92,11 +102,11 @@ def _postgres(folder: Path) -> Iterator[str]:
 
 def _raced(arena: Arena, folder: Path, database_url: str) -> list[dict[str, Any]]:
     """What the racers noted. Their process may be one without a guard; this one is not."""
-    notes, output = folder / "notes.jsonl", folder / "racer.log"
+    notes, output = folder / "notes.jsonl", folder / OUTPUT
     notes.touch()
     module = "tests.chaos.racer"
     start = [module] if arena.stage.mutant is None else ["tests.chaos.mutated", arena.stage.mutant, module]
-    command = [sys.executable, "-m", *start, database_url, str(arena.size.tries), str(arena.seed), str(notes)]
+    command = [sys.executable, "-m", *start, database_url, str(_tries(arena)), str(arena.seed), str(notes)]
     with output.open("wb") as log:
         process = launch(command, output=log, env=_environment())
     try:
