@@ -20,6 +20,7 @@ from signoff.definition.graph import StepNode
 from signoff.engine import Claimed, Failure
 from signoff.errors import Unavailable
 from signoff.transitions.steps import may_be_repeated
+from signoff_workers.pace import Stopwatch
 
 if TYPE_CHECKING:
     from signoff_workers.runner import Runner
@@ -141,19 +142,19 @@ class Drain:
         joins = not claimed.step.irreversible and self._pace.is_short(claimed.state, claimed.step)
         if self._done and (not joins or time.monotonic() - self._done_since > RECORD_SECONDS):
             self._record()
-        began = self._step_began = time.monotonic()
+        self._step_began = time.monotonic()
+        stopwatch = Stopwatch()
         try:
             output = self._runner.attempt(claimed)
         finally:
             self._step_began = None
-        ended = time.monotonic()
-        self._pace.note(claimed.state, claimed.step, ended - began)
+        self._pace.note(claimed.state, claimed.step, stopwatch.seconds())
         if isinstance(output, Failure):
             self._runner.fail(claimed, output)
         elif joins and self._in_company():
             with self._lock:
                 if not self._done:
-                    self._done_since = ended
+                    self._done_since = time.monotonic()
                 self._done.append((claimed, output))
         else:
             self._record_alone(claimed, output)

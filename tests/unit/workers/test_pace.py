@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,7 +13,7 @@ from tests.integration.engine.flows import CHAIN
 from signoff.definition.graph import StepNode
 from signoff.model import SYSTEM, RunState, RunStatus
 from signoff_workers import pace
-from signoff_workers.pace import SHORT_SECONDS, Pace
+from signoff_workers.pace import SHORT_SECONDS, Pace, Stopwatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATE = RunState(
@@ -57,6 +59,18 @@ def test_a_step_that_is_long_now_and_then_is_not_short() -> None:
     for number in range(60):
         seen.note(STATE, ONE, LONG * 3 if number % 8 == 0 else QUICK)
     assert known(seen) == (False, False)
+
+
+def test_a_step_that_waits_is_timed_by_the_clock_and_one_that_only_computes_by_the_processor() -> None:
+    waits = Stopwatch()
+    time.sleep(0.03)
+    assert waits.seconds() >= 0.03
+    if hasattr(resource, "RUSAGE_THREAD"):
+        stopwatch, until = Stopwatch(), time.thread_time() + 0.03
+        while time.thread_time() < until:
+            pass
+        taken, clock = stopwatch.seconds(), time.monotonic() - stopwatch._clock
+        assert 0.03 <= taken <= clock
 
 
 def test_an_irreversible_step_may_be_short_and_joins_no_others() -> None:
