@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,11 @@ class Load:
         self._moved_at = time.monotonic()
         for item in items:
             self._todo.put(item)
+
+    def adopt(self, started: Mapping[int, str], said: Mapping[int, Said]) -> None:
+        """Take these notes of another load for one's own, before it runs: the same people, who go on."""
+        self.started, self.said = dict(started), dict(said)
+        self._item_of = {run_id: number for number, run_id in started.items()}
 
     @property
     def done(self) -> bool:

@@ -156,6 +156,33 @@ _ALL = (
         old='                keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})\n',
         new="                pass\n",
     ),
+    Mutant(
+        name="a-backup-leaves-the-decisions-out",
+        promise=14,
+        what="the dump has the runs and their log, and no row of any decision",
+        module="signoff.embedded.dumps",
+        old='"--format=custom", ',
+        new='"--format=custom", "--exclude-table-data=decisions", ',
+        tier="ci",
+    ),
+    Mutant(
+        name="who-waits-is-not-listed",
+        promise=14,
+        what="the check of a restored database says nothing of runs that wait for a person",
+        module="signoff.store.unfinished",
+        old="NOT IN ('completed', 'canceled')",
+        new="NOT IN ('completed', 'canceled', 'waiting')",
+        tier="ci",
+    ),
+    Mutant(
+        name="newer-anchors-are-nothing-special",
+        promise=14,
+        what="anchors that are newer than the backup look like a log that was changed",
+        module="signoff.engine.checking",
+        old="        if missing:\n            newer.append(signed)",
+        new="        if missing:\n            return None",
+        tier="ci",
+    ),
 )
 MUTANTS = {mutant.name: mutant for mutant in _ALL}
 

@@ -47,8 +47,8 @@ def judge(plant: Plant, loads: Sequence[Load]) -> Judgement:
     found = Judgement()
     check_database(plant, found)
     for load in loads:
-        _check_runs(plant, load, found)
-        _check_told(plant, load, found)
+        check_runs(plant, load, found)
+        check_told(plant, load, found)
         found.wrong += [*load.wrong, *load.answers.bad]
     check_effects(plant, {item.number: item for load in loads for item in load.items.values()}, found)
     return found
@@ -68,7 +68,7 @@ def check_database(plant: Plant, found: Judgement) -> None:
         found.wrong.append(f"the log does not verify: {verified.first_bad}")
 
 
-def _check_runs(plant: Plant, load: Load, found: Judgement) -> None:
+def check_runs(plant: Plant, load: Load, found: Judgement) -> None:
     """One run an item, ended as the plan has it."""
     numbers = [str(number) for number in load.items]
     rows = plant.rows(
@@ -92,7 +92,7 @@ def _check_runs(plant: Plant, load: Load, found: Judgement) -> None:
                 )
 
 
-def _check_told(plant: Plant, load: Load, found: Judgement) -> None:
+def check_told(plant: Plant, load: Load, found: Judgement) -> None:
     """Whatever a client was told stands, stands."""
     runs = {
         row[0]
