@@ -129,9 +129,7 @@ def password(
     name: Name,
     *,
     generate: Annotated[bool, typer.Option("--generate", help="Make one and print it, once.")] = False,
-    remove: Annotated[
-        bool, typer.Option("--remove", help="Take it: they sign in by a key, link or provider.")
-    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it: they sign in by a key, link or provider.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a person sign in to the pages by a password, which is asked for twice. Ends all their sessions.
