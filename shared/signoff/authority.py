@@ -111,6 +111,21 @@ def expect_within(graph: Graph, gate: GateNode, payload: Json, held: Sequence[Li
     raise OverLimit(f"this is over your limit of authority: {yours}", payload=payload)
 
 
+def expect_lent(graph: Graph, gate: GateNode, payload: Json, lent: Mapping[str, Sequence[Limit]]) -> tuple[str, Limit]:
+    """By whose limit, and by which, somebody may approve the payload in another's stead. `lent` is theirs, by name.
+
+    It takes nobody's own limits away: nobody lends more than they have. Raises OverLimit where none admits it.
+    """
+    for name, limits in lent.items():
+        found = admitting(limits, graph, gate, payload)
+        if found:
+            return name, found[0]
+    names = " or ".join(lent) or "those who are not there any more"
+    raise OverLimit(
+        f"this is over the limit of authority of {names}, in whose stead you would approve", payload=payload
+    )
+
+
 def check_limit(source: str, schemas: Sequence[Schema | None]) -> None:
     """Raise InvalidInput unless `source` is a condition over a payload of one of these schemas."""
     if len(source) > MAX_LIMIT:

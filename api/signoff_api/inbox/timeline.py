@@ -273,6 +273,9 @@ def _say_decision(data: Mapping[str, Any], who: str, gate: str, shown: _Shown) -
     allowed = data.get("authority")
     if isinstance(allowed, Mapping):
         words.append(f"within {allowed.get('limit')}, the limit of {allowed.get('subject')}")
+    lent_by = data.get("authority_lent")
+    if isinstance(lent_by, Mapping):
+        words.append(f"and within {lent_by.get('limit')}, that of {lent_by.get('of')}, who lent the right")
     if data.get("release_ms"):
         words.append(f"can be taken back for {format_duration(data['release_ms'])}")
     return _Said(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from uuid import UUID
 
 from signoff.authority import ANY, GROUP, USER, Limit, OverLimit, admitting, check_limit, held_by
@@ -11,14 +13,15 @@ from signoff.authorization import Action, authorize
 from signoff.canonical import Json
 from signoff.definition.graph import GateNode, Graph
 from signoff.errors import FieldError, Forbidden, InvalidInput, NotFound
-from signoff.identity import Principal
-from signoff.model import Candidates
+from signoff.identity import Mandate, Principal
+from signoff.model import Candidates, Event, HumanTask
 from signoff.store import authority as stored
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import find_principal, is_name
 from signoff.store.queries_human_task_views import HumanTaskView
+from signoff.store.runs import load_events
 from signoff.store.versions import VersionCache
-from signoff.transitions.above import above_of, asked_anew, put_above
+from signoff.transitions.above import above_of, asked_anew, in_own_right, put_above, stood_for
 from signoff.transitions.fold import Fold
 
 _NAMED = 5
@@ -90,14 +93,42 @@ def held(cursor: Cursor, workflow: str, gate: GateNode, by: Principal) -> tuple[
     return held_by(stored.limits_at(cursor, workflow, gate.name), by.name, by.groups)
 
 
+def lent(
+    cursor: Cursor, fold: Fold, task: HumanTask, by: Principal, mandate: Mandate | None
+) -> dict[str, tuple[Limit, ...]] | None:
+    """The limits of those in whose stead this person would decide, by name; None where it is in a right of their own.
+
+    Who is asked only because they stand in for somebody away decides in their stead, whether they say so or not.
+    """
+    gate = fold.graph.gate(task.gate)
+    if not gate.authority:
+        return None
+    if mandate is not None:
+        people = {mandate.name: mandate.groups}
+    else:
+        names = stood_for(fold.history, task.id, task.candidates, by)
+        if names is None:
+            return None
+        people = _groups_of(cursor, names)
+    limits = stored.limits_at(cursor, fold.graph.workflow, gate.name)
+    return {name: held_by(limits, name, groups) for name, groups in people.items()}
+
+
+def _groups_of(cursor: Cursor, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The groups of those of these people who are there."""
+    found = (find_principal(cursor, name) for name in sorted(names))
+    return {each.name: each.groups for each in found if each is not None}
+
+
 def route_up(cursor: Cursor, fold: Fold) -> None:
     """Ask those above too wherever this batch asks people of whom too few may approve. Costs other gates nothing."""
     for gate, task in asked_anew(fold):
         barred = fold.state.requester.id if gate.four_eyes else None
         admitted = admitting(stored.limits_at(cursor, fold.graph.workflow, gate.name), fold.graph, gate, task.payload)
-        if _enough(cursor, gate, task.candidates, admitted, barred):
+        asked = in_own_right(fold, task)
+        if _enough(cursor, gate, asked, admitted, barred):
             continue
-        everybody = task.candidates.with_(above_of(fold.graph, gate, task.payload))
+        everybody = asked.with_(above_of(fold.graph, gate, task.payload))
         put_above(fold, gate, task, reached=_enough(cursor, gate, everybody, admitted, barred))
 
 
@@ -113,26 +144,36 @@ def explained(cursor: Cursor, asked: Asked, error: OverLimit) -> OverLimit:
     return OverLimit(error.detail, payload=error.payload, fix=_fix(above))
 
 
-def standing(cursor: Cursor, asked: Asked, viewer: Principal) -> Standing | None:
-    """What the limits come to for this person; None where the gate takes no authority."""
-    if not asked.gate.authority:
+def view_standing(cursor: Cursor, view: HumanTaskView, viewer: Principal) -> Standing | None:
+    """What the limits come to for this person; None where the gate takes no authority.
+
+    In the stead of another it is what is within the limits of both.
+    """
+    if not view.gate.authority:
         return None
+    barred = view.row.requester_id if view.gate.four_eyes else None
+    asked = Asked(graph=view.graph, gate=view.gate, payload=view.row.payload, candidates=view.candidates, barred=barred)
+    lenders = {each.name: each.groups for each in view.stands_for(viewer)} or None
+    if lenders is None:
+        history = partial(_log, cursor, view.row.run_id)
+        names = stood_for(history, view.row.id, view.candidates, viewer)
+        lenders = None if names is None else _groups_of(cursor, names)
     limits = stored.limits_at(cursor, asked.graph.workflow, asked.gate.name)
     admitted = admitting(limits, asked.graph, asked.gate, asked.payload)
     own = held_by(limits, viewer.name, viewer.groups)
-    within = any(each in admitted for each in own)
+    theirs = [held_by(limits, name, groups) for name, groups in (lenders or {}).items()]
+    within = any(each in admitted for each in own) and (
+        lenders is None or any(each in admitted for held in theirs for each in held)
+    )
     return Standing(
         within=within,
-        limits=tuple(dict.fromkeys(each.expression for each in own)),
+        limits=tuple(dict.fromkeys(each.expression for each in (*own, *chain(*theirs)))),
         above=() if within else _above(cursor, asked, admitted),
     )
 
 
-def view_standing(cursor: Cursor, view: HumanTaskView, viewer: Principal) -> Standing | None:
-    """The same of a human task that is shown."""
-    barred = view.row.requester_id if view.gate.four_eyes else None
-    asked = Asked(graph=view.graph, gate=view.gate, payload=view.row.payload, candidates=view.candidates, barred=barred)
-    return standing(cursor, asked, viewer)
+def _log(cursor: Cursor, run_id: UUID) -> list[Event]:
+    return [each.event for each in load_events(cursor, run_id)]
 
 
 def _enough(cursor: Cursor, gate: GateNode, asked: Candidates, admitted: Iterable[Limit], barred: str | None) -> bool:

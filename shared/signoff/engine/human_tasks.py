@@ -239,7 +239,7 @@ def _decide(
     if isinstance(request.patch, dict):
         # Before any hash of it is made: a value without a canonical form has none.
         core.expressible(request.patch, "patch")
-    recorded = _recorded(core, cursor, locked, task, request, by=by)
+    recorded = _recorded(core, cursor, locked, task, request, by=by, mandate=mandate)
     if isinstance(request.patch, dict):
         core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
     hit("decide.before_update")
@@ -270,15 +270,23 @@ def _mandated(
 
 
 def _recorded(
-    core: Core, cursor: Cursor, locked: Locked, task: HumanTask, request: DecisionRequest, *, by: Principal
+    core: Core,
+    cursor: Cursor,
+    locked: Locked,
+    task: HumanTask,
+    request: DecisionRequest,
+    *,
+    by: Principal,
+    mandate: Mandate | None,
 ) -> Decision:
-    """The decision, recorded with how this principal was recognised and within the limits it has now."""
+    """The decision, recorded with how this principal was recognised and within the limits that hold now."""
     fold = locked.fold
     gate = fold.graph.gate(task.gate)
     held = authority.held(cursor, locked.state.workflow, gate, by)
+    lent = authority.lent(cursor, fold, task, by, mandate)
     try:
         recorded, _ = decisions.decide(
-            fold, task, _vouched(request, by), actor=by.actor, new_id=core.new_id, held=held
+            fold, task, _vouched(request, by), actor=by.actor, new_id=core.new_id, held=held, lent=lent
         )
     except OverLimit as error:
         barred = locked.state.requester.id if gate.four_eyes else None

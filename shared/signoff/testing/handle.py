@@ -158,7 +158,8 @@ class Run:
         if isinstance(request.patch, dict):
             bounded(merge_patch(task.payload, request.patch), "the edited payload")
         held = self._people.held(person)
-        decisions.decide(fold, task, request, actor=person.actor, new_id=new_id, held=held)
+        lent = self._people.lent(fold, task, person)
+        decisions.decide(fold, task, request, actor=person.actor, new_id=new_id, held=held, lent=lent)
         return self._save(fold)
 
     def withdraw(self, *, by: str = "reviewer", gate: str | None = None) -> Run:

@@ -9,7 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 from signoff.authority import ANY, GROUP, USER, Limit, check_limit, held_by, subjects_of
 from signoff.identity import Principal
 from signoff.ids import new_id
-from signoff.model import SYSTEM, Candidates
+from signoff.model import SYSTEM, Candidates, HumanTask
+from signoff.transitions.above import stood_for
+from signoff.transitions.fold import Fold
 
 
 class People:
@@ -37,6 +39,11 @@ class People:
     def held(self, person: Principal) -> tuple[Limit, ...]:
         """The limits of authority of this person."""
         return held_by(self.limits, person.name, person.groups)
+
+    def lent(self, fold: Fold, task: HumanTask, person: Principal) -> dict[str, tuple[Limit, ...]] | None:
+        """The limits of those in whose stead this person decides; None where it is in a right of their own."""
+        names = stood_for(fold.history, task.id, task.candidates, person)
+        return None if names is None else {name: self.held(self.person(name, Candidates())) for name in sorted(names)}
 
     def able(self, asked: Candidates, admitting: Sequence[Limit], *, barred: str | None, enough: int) -> bool:
         """Whether enough of those who are asked hold one of these limits; `barred` is the id of one left out.

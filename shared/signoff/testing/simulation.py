@@ -20,7 +20,7 @@ from signoff.testing.people import People
 from signoff.testing.staff import KnownStaff
 from signoff.testing.stepping import Steps, failure_of
 from signoff.transitions import runs, steps, timers
-from signoff.transitions.above import above_of, asked_anew, put_above
+from signoff.transitions.above import above_of, asked_anew, in_own_right, put_above
 from signoff.transitions.fold import Fold, replay
 from signoff.transitions.steps import Failure
 
@@ -103,9 +103,10 @@ class Simulation:
         for gate, task in asked_anew(fold):
             barred = fold.state.requester.id if gate.four_eyes else None
             found = admitting(self._people.limits, self.graph, gate, task.payload)
-            if self._people.able(task.candidates, found, barred=barred, enough=gate.approvals):
+            asked = in_own_right(fold, task)
+            if self._people.able(asked, found, barred=barred, enough=gate.approvals):
                 continue
-            everybody = task.candidates.with_(above_of(self.graph, gate, task.payload))
+            everybody = asked.with_(above_of(self.graph, gate, task.payload))
             reached = self._people.able(everybody, found, barred=barred, enough=gate.approvals)
             put_above(fold, gate, task, reached=reached)
 

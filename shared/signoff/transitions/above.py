@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from uuid import UUID
 
 from signoff.canonical import Json
 from signoff.definition.graph import GateNode, Graph, Rung
 from signoff.definition.policy import rules_for
-from signoff.model import Candidates, EventType, HumanTask, TaskState
+from signoff.identity import Principal
+from signoff.model import Candidates, Event, EventType, HumanTask, TaskState
 from signoff.transitions.fold import Fold
 
 OVER_LIMIT = "over_limit"
@@ -29,6 +32,44 @@ def asked_anew(fold: Fold) -> Iterator[tuple[GateNode, HumanTask]]:
         if gate.authority and task is not None and task.state is TaskState.OPEN and task.id not in seen:
             seen.add(task.id)
             yield gate, task
+
+
+def standing_in(events: Iterable[Event], task_id: UUID) -> dict[str, frozenset[str]]:
+    """Whom this human task asks only because they stand in for others, and for whom. `events` is its run's log."""
+    own: set[str] = set()
+    lent: dict[str, set[str]] = {}
+    for event in events:
+        data = event.data
+        asked = data.get("candidates") or data.get("to")
+        if event.type not in _ASKS_ANEW or data.get("human_task_id") != str(task_id) or asked is None:
+            continue
+        reroutes = data.get("action") == "reroute"
+        if reroutes and data.get("alarm") is not None:
+            continue  # handed on to nobody, it stayed with those who had it
+        if "candidates" in data or reroutes:
+            own, lent = set(), {}
+        added = [each for each in data.get("stand_ins", ()) if not each.get("asked")]
+        own |= set(asked["users"]) - {each["name"] for each in added}
+        for each in added:
+            lent.setdefault(each["name"], set()).add(each["for"])
+    return {name: frozenset(of) for name, of in lent.items() if name not in own}
+
+
+def stood_for(
+    events: Callable[[], Iterable[Event]], task_id: UUID, asked: Candidates, person: Principal
+) -> frozenset[str] | None:
+    """In whose stead a person decides who says nothing of it; None where it is in a right of their own."""
+    if not person.groups.isdisjoint(asked.groups) or person.name not in asked.users:
+        return None
+    return standing_in(events(), task_id).get(person.name)
+
+
+def in_own_right(fold: Fold, task: HumanTask) -> Candidates:
+    """Those it asks, without those who only stand in: what they may approve is not more than what it is lent for."""
+    lent = standing_in(chain(fold.history(), fold.events), task.id)
+    return Candidates(
+        users=tuple(name for name in task.candidates.users if name not in lent), groups=task.candidates.groups
+    )
 
 
 def above_of(graph: Graph, gate: GateNode, payload: Json) -> Candidates:

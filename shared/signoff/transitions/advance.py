@@ -6,6 +6,7 @@ Gates that the cursor reaches are evaluated here, in the same batch of events as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -151,7 +152,11 @@ def with_stand_ins(fold: Fold, gate: GateNode, candidates: Candidates) -> tuple[
     """The candidates, and who stands in for those asked by name who are away. Members of groups have each other."""
     if not candidates.users:
         return candidates, []
-    found = [each for each in fold.staff.stand_ins(candidates.users).values() if not _is_barred(fold, gate, each)]
+    found = [
+        replace(each, asked=each.name in candidates.users)
+        for each in fold.staff.stand_ins(candidates.users).values()
+        if not _is_barred(fold, gate, each)
+    ]
     return candidates.with_(Candidates(users=tuple(each.name for each in found))), found
 
 
@@ -189,7 +194,8 @@ def _assignee(
     away = fold.staff.stand_ins([named]).get(named)
     if away is None or _is_barred(fold, gate, away):
         return named, candidates, []
-    return away.name, candidates.with_(Candidates(users=(away.name,))), [away]
+    own = away.name in candidates_of(rules, fold.state.value).users
+    return away.name, candidates.with_(Candidates(users=(away.name,))), [replace(away, asked=own)]
 
 
 def _reopen(fold: Fold, task: HumanTask, rules: GateRules) -> None:

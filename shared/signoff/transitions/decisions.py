@@ -115,7 +115,7 @@ def decide(
     _expect_same_view(fold, task, request)
     reject_bad_form(gate, request)
     edited = edited_payload(gate, task, request.decision, request.patch)
-    allowed_by = _allowing(fold.graph, gate, task.payload if edited is None else edited, request, held, lent)
+    allowed_by = _allowing(fold.graph, gate, task.payload if edited is None else edited, request, held=held, lent=lent)
     revises = edited is not None and _needs_others(fold, gate, task, edited, request.patch)
     recorded = _record(fold, gate, task, request, revises=revises, allowed_by=allowed_by, actor=actor, new_id=new_id)
     task = fold.state.human_tasks[task.id]
@@ -346,6 +346,7 @@ def _allowing(
     # What would go on is what has to be within limits: the payload as this person edits it.
     payload: Json,
     request: DecisionRequest,
+    *,
     held: Sequence[Limit],
     lent: Mapping[str, Sequence[Limit]] | None,
 ) -> dict[str, Any]:

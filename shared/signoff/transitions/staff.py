@@ -13,15 +13,20 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIn:
-    """Who stands in for the person named `for_`, who is away. `delegation_ids` is the way there, a hop each."""
+    """Who stands in for the person named `for_`, who is away. `delegation_ids` is the way there, a hop each.
+
+    `asked` is whether they are named beside the person, and so decide in a right of their own too.
+    """
 
     for_: str
     name: str
     principal_id: str
     delegation_ids: tuple[str, ...]
+    asked: bool = False
 
     def to_json(self) -> dict[str, object]:
-        return {"for": self.for_, "name": self.name, "delegation_ids": list(self.delegation_ids)}
+        found: dict[str, object] = {"for": self.for_, "name": self.name, "delegation_ids": list(self.delegation_ids)}
+        return found | {"asked": True} if self.asked else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
