@@ -57,15 +57,28 @@ class ByHand(Load):
 
     def task_of(self, client: Client, run_id: str, *, revision: int = 1) -> dict[str, Any]:
         """The open human task of a run, once it shows this revision. Raises NoProgress."""
+        found = self.task_unless_over(client, run_id, revision=revision)
+        assert found is not None, f"run {run_id} is over, and asks nobody"
+        return found
+
+    def task_unless_over(self, client: Client, run_id: str, *, revision: int = 1) -> dict[str, Any] | None:
+        """The same; None when the run has ended before anybody has seen it."""
         give_up = time.monotonic() + min(OPEN_SECONDS, self.stall_seconds)
         while True:
             found = client.ask("GET", f"/human-tasks?run={run_id}&state=open").json["items"]
             if found and found[0]["revision"] >= revision:
                 task: dict[str, Any] = found[0]
                 return task
+            if self._item_of[run_id] in self.ended:
+                return None
             if time.monotonic() > give_up:
                 raise NoProgress(f"run {run_id} has no open human task of revision {revision}: {found}")
             self._ending.wait(LOOK_SECONDS)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the load has ended."""
+        if seconds > 0:
+            self._ending.wait(seconds)
 
     def in_lanes(self, items: Sequence[Item], lanes: int, work: Callable[[int, Item], None]) -> None:
         """`work(lane, item)` for each item, so many at once. What one of them raises is noted and ends all lanes."""
