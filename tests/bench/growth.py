@@ -26,6 +26,9 @@ from tests.bench.usage import cpu_seconds
 DUE = 500
 """Human tasks, and as many queued runs, that one measured sweep finds due."""
 
+SMALL = 1_000
+BESIDE_SMALL = "decide p50, × that with 1,000"
+
 EMPTY_SWEEPS = 30
 IDLE_SECONDS = 10.0
 REVIEWER = "bench-reviewer"
@@ -43,13 +46,17 @@ def measure(counts: list[int], *, samples: int) -> list[dict[str, float]]:
         folder = Path(name)
         postgres = undo.enter_context(servers.postgres(folder / "pg"))
         postgres.migrate_template()
-        database_url = postgres.create(template=servers.TEMPLATE)
         broker_url = undo.enter_context(servers.valkey(folder / "vk"))
-        engine = build_engine(Settings(database_url=database_url, broker_url=broker_url))  # type: ignore[arg-type]
-        undo.callback(engine.close)
-        engine.register(timed.refund.graph, by=SYSTEM)
-        grown = Grown(engine, folder, database_url, broker_url)
-        return [grown.to(count, samples) for count in sorted(counts)]
+
+        def grown() -> Grown:
+            database_url = postgres.create(template=servers.TEMPLATE)
+            engine = build_engine(Settings(database_url=database_url, broker_url=broker_url))  # type: ignore[arg-type]
+            undo.callback(engine.close)
+            engine.register(timed.refund.graph, by=SYSTEM)
+            return Grown(engine, folder, database_url, broker_url)
+
+        large, small = grown(), grown()
+        return [large.to(count, samples, small) for count in sorted(counts)]
 
 
 class Grown:
@@ -66,8 +73,8 @@ class Grown:
         )
         self._originals = growth_seed.originals(engine, self._requester)
 
-    def to(self, count: int, samples: int) -> dict[str, float]:
-        """Seed up to so many parked runs, and measure."""
+    def to(self, count: int, samples: int, small: Grown) -> dict[str, float]:
+        """Seed up to so many parked runs, and measure; `small` is a database that stays at about SMALL."""
         began = time.perf_counter()
         parked, before = self._parked(), self._sizes()
         growth_seed.seed(self._engine, self._originals, count - parked)
@@ -76,7 +83,7 @@ class Grown:
         for name, size in self._sizes().items():
             figures[f"{name}, bytes a run"] = (size - before[name]) / (count - parked)
         figures["database, MiB"] = self._bytes() / 2**20
-        figures |= self._sweeps() | self._claims(samples) | self._decisions(samples)
+        figures |= self._sweeps() | self._claims(samples) | self._decisions(samples, small)
         with stack.api(self._folder, self._environment):
             until(self._api_ready, 30, "the API", every=0.1)
             figures |= self._http(samples)
@@ -118,12 +125,28 @@ class Grown:
             self._engine.give_back(each)
         return {"claim p50": percentile(taken, 0.5), "claim p95": percentile(taken, 0.95)}
 
-    def _decisions(self, samples: int) -> dict[str, float]:
-        def decide(task_id: UUID) -> None:
-            self._engine.decide(task_id, DecisionRequest(decision="approve", revision=1), by=self._reviewer)
+    def _decisions(self, samples: int, small: Grown) -> dict[str, float]:
+        """Here and on a small database in turns: what else the machine does then slows both."""
+        wanted = samples + WARM_UP
+        few = small.some(wanted)
+        taken, beside = [], []
+        for (task_id, _), (other_id, _) in zip(self._open(wanted), few, strict=True):
+            beside += _timed(small.decide, [other_id])
+            taken += _timed(self.decide, [task_id])
+        taken, beside = taken[WARM_UP:], beside[WARM_UP:]
+        return {
+            "decide p50": percentile(taken, 0.5),
+            "decide p99": percentile(taken, 0.99),
+            BESIDE_SMALL: percentile(taken, 0.5) / percentile(beside, 0.5),
+        }
 
-        taken = _timed(decide, [task_id for task_id, _ in self._open(samples + WARM_UP)])[WARM_UP:]
-        return {"decide p50": percentile(taken, 0.5), "decide p99": percentile(taken, 0.99)}
+    def decide(self, task_id: UUID) -> None:
+        self._engine.decide(task_id, DecisionRequest(decision="approve", revision=1), by=self._reviewer)
+
+    def some(self, count: int) -> list[tuple[UUID, str]]:
+        """So many that may be decided on, in a database of about SMALL parked runs."""
+        growth_seed.seed(self._engine, self._originals, max(SMALL - self._parked(), 3 * count))
+        return self._open(count)
 
     def _http(self, samples: int) -> dict[str, float]:
         api = Api(self._site.port, self._site.keys[REVIEWER])

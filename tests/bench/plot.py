@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tests.bench.figures import WITHOUT, Found, Row
+from tests.bench.figures import LESS_IS_MORE, WITHOUT, Found, Row
 
 PANELS = (
     ("steps", "durable steps a second, four a run", "steps/s"),
@@ -82,7 +82,7 @@ def _best(found: Found, measure: str) -> list[Row]:
         (row.who, row.setting) for row in found.rows if row.measure == measure and row.who != WITHOUT
     )
     rows = [found.of(who, measure, setting=setting) for who, setting in settings]
-    return sorted((row for row in rows if row), key=lambda row: -row.median)
+    return sorted((row for row in rows if row), key=lambda row: row.median, reverse=measure not in LESS_IS_MORE)
 
 
 def _panel(top: int, title: str, unit: str, rows: list[Row]) -> str:
