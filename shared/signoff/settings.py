@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         default=None, description="folder with templates of messages that replace those of the same name"
     )
     notify_task_links: bool = Field(
-        default=False, description="a message to one person that asks for a decision carries a link for them alone"
+        default=True, description="a message to one person that asks for a decision carries a link for them alone"
     )
     notify_burst: int = Field(
         default=10, ge=1, le=1000, description="messages a channel gets one by one before they become a digest"

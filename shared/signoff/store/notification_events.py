@@ -17,6 +17,7 @@ import structlog
 from signoff.model import Candidates, EventType
 from signoff.notifications.audience import GROUP_PREFIX, Concerned, audience_of
 from signoff.store.database import Cursor, Row
+from signoff.store.staff import ACTIVE
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,8 @@ _NAMES_PEOPLE = [
     )
 ]
 # A time-out is told by its own event, and by the decision that follows from it only to who does not ask for that.
-_EXPAND = """
+# Who stands in for somebody away who is asked, or holds it, may decide in their stead, whenever the absence began.
+_EXPAND = f"""
 INSERT INTO notifications (id, channel_id, run_id, seq, type, state, attempts, created_at, since, due_at)
 SELECT gen_random_uuid(), c.id, %(run_id)s, %(seq)s, %(type)s, 'pending', 0, at, at, at
 FROM notification_channels c, clock_timestamp() AS at
@@ -58,9 +60,12 @@ WHERE c.disabled_at IS NULL AND %(type)s = ANY (c.events)
     AND (c.subject = ANY (%(subjects)s) OR EXISTS (
         SELECT 1 FROM principals p WHERE 'user:' || p.name = c.subject AND p.kind = 'user' AND p.disabled_at IS NULL
             AND p.id::text <> ALL (%(barred)s)
-            AND (p.name = ANY (%(users)s) OR p.groups && %(groups)s OR p.id::text = %(requester)s)))
+            AND (p.name = ANY (%(users)s) OR p.groups && %(groups)s OR p.id::text = %(requester)s OR EXISTS (
+                SELECT 1 FROM delegations d JOIN principals f ON f.id = d.delegator_id
+                WHERE d.delegate_id = p.id AND d.kind = 'absence' AND {ACTIVE.format(now="clock_timestamp()")}
+                    AND f.name = ANY (%(users)s) AND f.disabled_at IS NULL AND f.id::text <> ALL (%(barred)s)))))
 ON CONFLICT (channel_id, run_id, seq) DO NOTHING
-"""
+"""  # noqa: S608
 
 
 def expand(cursor: Cursor, *, limit: int) -> int:

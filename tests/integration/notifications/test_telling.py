@@ -12,6 +12,7 @@ from tests.integration.notifications.mail import PUBLIC_URL, Mailbox, Office, te
 from tests.unit.transitions.graphs import STANDARD, gate, graph, pay, step
 
 from signoff.store.identity import update_principal
+from signoff.store.task_links import list_links
 
 CANARY = "canary-7f3a"
 
@@ -32,7 +33,8 @@ def test_who_is_asked_gets_a_mail_with_what_when_why_and_where(office: Office, m
     task = office.world.task(run_id)
     assert str(mail["Subject"]).startswith("Decision needed: ")
     assert str(mail["To"]) == "ana@example.com"
-    address = f"{PUBLIC_URL}/inbox/{task.id}"
+    (link,) = list_links(office.world.engine.database, task.id)
+    address = f"{PUBLIC_URL}/l/sl_{link.prefix}_"
     for text in texts(mail):
         assert address in text
         assert "gate" in text
