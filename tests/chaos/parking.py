@@ -9,29 +9,32 @@ from tests.chaos.client import Client
 from tests.chaos.load import Load
 from tests.chaos.plant import Plant
 from tests.chaos.registry import Arena
+from tests.chaos.workload import Item
 
 
 class ParkingLoad(Load):
-    """As any load, but nobody reviews before `reviews.set()`."""
+    """As any load, but nobody decides before `reviews.set()`, and each reviewer thinks for `pace` seconds."""
 
-    def __init__(self, plant: Plant, **options: Any) -> None:
+    def __init__(self, plant: Plant, *, pace: float = 0.0, **options: Any) -> None:
         self.reviews = threading.Event()
+        self.pace = pace
         super().__init__(plant, **options)
 
-    def _review(self, client: Client, at: int, reviewers: int) -> None:
+    def _act(self, client: Client, admin: Client, item: Item, task: dict[str, Any]) -> None:
         while not self.reviews.wait(0.05):
             if self._ending.is_set():
                 return
-        super()._review(client, at, reviewers)
+        if not self._ending.wait(self.pace):
+            super()._act(client, admin, item, task)
 
     def wait_started(self) -> None:
         """Return once clients were told of every start. Raises NoProgress, WrongAnswer."""
         self.wait(lambda: len(self.started) >= len(self.items))
 
 
-def parking_load(arena: Arena, plant: Plant, *, window: int, stall_seconds: float = 90.0) -> ParkingLoad:
+def parking_load(arena: Arena, plant: Plant, *, window: int, pace: float = 0.0) -> ParkingLoad:
     """One of the arena's own, so that it is judged with the others."""
     tag = f"p{arena.scenario.promise}-{arena.stage.numbers(0)}"
-    made = ParkingLoad(plant, tag=tag, window=window, stall_seconds=stall_seconds)
+    made = ParkingLoad(plant, tag=tag, window=window, pace=pace)
     arena.stage.loads.append(made)
     return made
