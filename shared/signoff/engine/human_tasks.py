@@ -11,6 +11,7 @@ from signoff.authority import OverLimit
 from signoff.authorization import Action, HumanTaskFacts, authorize, may_release_for_others
 from signoff.engine import authority
 from signoff.engine.core import Core, Locked, Message, is_storable
+from signoff.engine.seats import expect_own_seat
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.failpoints import hit
 from signoff.identity import Mandate, Principal
@@ -236,6 +237,9 @@ def _decide(
         _keep(cursor, by, idempotency, found)
         return [], _decided(found, task, run_id, replayed=True)
     _expect_bulk(locked, task, request)
+    if task.state is TaskState.OPEN and task.pending is None:
+        acts_for = None if mandate is None else mandate.name
+        expect_own_seat(cursor, locked.fold, task, by=by, acts_for=acts_for)
     if isinstance(request.patch, dict):
         # Before any hash of it is made: a value without a canonical form has none.
         core.expressible(request.patch, "patch")

@@ -20,6 +20,8 @@ from signoff.transitions import advance
 
 FLOWS = (
     graph(gate("ok", "pay", reviewers=("user:ana",)), pay(), name="asks-ana"),
+    graph(gate("ok", "pay", reviewers=("user:ana", "user:sam"), approvals=2), pay(), name="both"),
+    graph(gate("ok", "pay", reviewers=("user:ana", "user:ben", "user:sam"), approvals=2), pay(), name="all-three"),
     graph(gate("ok", "pay", assign="user:ana"), pay(), name="to-ana"),
     graph(gate("ok", "pay", assign="round_robin"), pay(), name="turns"),
     graph(gate("ok", "pay", assign="round_robin", four_eyes=False), pay(), name="own-turns"),
@@ -94,6 +96,43 @@ class TestWhoIsAway:
         assert opened(desk, task).data["candidates"]["users"] == ["ana"]
         task = desk.start("to-ana", {"amount": "7"}, by="ben")
         assert (desk.row(task)[3], "stand_ins" in opened(desk, task).data) == ("ana", False)
+
+    @pytest.mark.parametrize("first", ["ana", "ben"])
+    def test_who_stands_in_and_whom_they_stand_in_for_are_one_of_a_quorum(self, desk: Desk, first: str) -> None:
+        away(desk, "ana", "ben")
+        task = desk.start("both", {"amount": "7"})
+        second = {"ana": "ben", "ben": "ana"}[first]
+        assert decide(desk, first, task).status_code == 201
+        before = desk.everything()
+        assert code(decide(desk, second, task)) == (409, "already_voted")
+        assert code(decide(desk, second, task, "reject", note="no")) == (409, "already_voted")
+        assert desk.everything() == before
+        assert decide(desk, "sam", task).status_code == 201
+        assert desk.row(task)[0] == "completed"
+
+    def test_who_is_lent_that_right_has_no_other_seat_either(self, desk: Desk) -> None:
+        away(desk, "ana", "ben")
+        delegate(desk, "ana", "cy")
+        delegate(desk, "ben", "bob")
+        task = desk.start("both", {"amount": "7"})
+        assert decide(desk, "ben", task).status_code == 201
+        assert code(decide(desk, "cy", task, on_behalf_of="ana")) == (409, "already_voted")
+        assert code(decide(desk, "bob", task, on_behalf_of="ben")) == (409, "already_voted")
+
+    def test_who_stands_in_for_two_fills_the_seat_that_is_left(self, desk: Desk) -> None:
+        away(desk, "ana", "ben")
+        away(desk, "sam", "ben")
+        task = desk.start("both", {"amount": "7"})
+        assert decide(desk, "ben", task).status_code == 201
+        assert decide(desk, "sam", task).status_code == 201, "Ben's was Ana's"
+        assert desk.row(task)[0] == "completed"
+
+    def test_who_is_asked_besides_has_a_seat_besides(self, desk: Desk) -> None:
+        away(desk, "ana", "ben")
+        task = desk.start("all-three", {"amount": "7"})
+        assert decide(desk, "ben", task).status_code == 201
+        assert decide(desk, "ana", task).status_code == 201
+        assert desk.row(task)[0] == "completed"
 
     def test_it_is_followed_three_times_and_not_in_a_circle(self, desk: Desk) -> None:
         def who(name: str) -> str | None:
