@@ -25,6 +25,9 @@ MIN_LENGTH = 12
 MAX_LENGTH = 256
 """Characters."""
 
+_MAX_TYPED = 4 * MAX_LENGTH
+"""No character that is one when it is normal is more than four before."""
+
 AT_ONCE = 2
 WAITING = 2
 """Hashes that one process makes at the same time, 64 MiB each, and how many more wait for their turn."""
@@ -86,11 +89,11 @@ def verify_password(kept: str | None, password: str) -> bool:
     """Whether this is the password of the hash; for None the same work is done in vain. Raises Unavailable."""
     from argon2.exceptions import Argon2Error, InvalidHashError
 
-    if len(password) > MAX_LENGTH:
-        password = ""
+    # One character may be typed as several: it counts as one, as it did when the password was set.
+    normal = _normal(password) if len(password) <= _MAX_TYPED else ""
     with _turns.turn():
         try:
-            _hasher().verify(kept or _nobodys(), _normal(password))
+            _hasher().verify(kept or _nobodys(), normal if len(normal) <= MAX_LENGTH else "")
         except (Argon2Error, InvalidHashError):
             return False
     return kept is not None

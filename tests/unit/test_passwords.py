@@ -51,6 +51,13 @@ def test_only_the_same_one_is_right_on_whatever_keyboard(kept: str) -> None:
     assert verify_password(hash_password("caf\u00e9 caf\u00e9 caf\u00e9"), "cafe\u0301 cafe\u0301 cafe\u0301")
 
 
+def test_a_long_one_may_be_typed_as_twice_as_many_characters() -> None:
+    long = "caf\u00e9" * 64
+    check_password("ana", long)
+    assert verify_password(hash_password(long), long.replace("\u00e9", "e\u0301"))
+    assert not verify_password(hash_password(long), long + "x")
+
+
 def test_a_hash_that_is_none_and_one_that_is_broken_are_never_right() -> None:
     assert not verify_password(None, GOOD)
     assert not verify_password("$argon2id$broken", GOOD)

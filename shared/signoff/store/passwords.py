@@ -12,7 +12,8 @@ from signoff.identity import Principal
 from signoff.passwords import check_password, hash_password, is_outdated, verify_password
 from signoff.store import sign_in_attempts as attempts
 from signoff.store.database import Cursor, Database
-from signoff.store.identity import PRINCIPAL, principal_from_row
+from signoff.store.identity import PRINCIPAL, is_name, principal_from_row
+from signoff.store.identity_changes import Changer, record
 from signoff.store.sessions import end_sessions
 
 _log = structlog.get_logger("signoff.sign_in")
@@ -40,7 +41,9 @@ def prove(database: Database, name: str, password: str, *, address: str | None) 
     with database.transaction() as cursor:
         wait = attempts.count(cursor, of_address) if of_address is not None else None
         wait = wait or attempts.count(cursor, of_account)
-        row = None if wait is not None else cursor.execute(_ACCOUNT, (name,)).fetchone()
+        # What can't be a name is nobody's, and not for the database: it may hold characters that are no text there.
+        known = wait is None and is_name(name)
+        row = cursor.execute(_ACCOUNT, (name,)).fetchone() if known else None
     if wait is not None:
         _log.warning("password_refused", why="too_many_attempts", wait_seconds=wait, address=address)
         raise TooManyAttempts(wait_seconds=wait)
@@ -72,7 +75,7 @@ def has_password(database: Database, principal: Principal) -> bool:
         return cursor.execute("SELECT 1 FROM passwords WHERE principal_id = %s", (principal.id,)).fetchone() is not None
 
 
-def set_password(database: Database, name: str, password: str) -> int:
+def set_password(database: Database, name: str, password: str, *, by: Changer | None = None) -> int:
     """Give a person this password, and end all their sessions and unused links; how many sessions.
 
     Raises InvalidInput for what is no password, NotFound for who is no person.
@@ -82,18 +85,20 @@ def set_password(database: Database, name: str, password: str) -> int:
     with database.transaction() as cursor:
         principal_id = _person(cursor, name)
         _keep(cursor, principal_id, made)
+        record(cursor, by, "password.set", principal_id=principal_id, subject=name)
         attempts.forget(cursor, attempts.account(name))
-        return end_sessions(cursor, principal_id)
+        return end_sessions(cursor, principal_id, by=by)
 
 
-def remove_password(database: Database, name: str) -> int:
+def remove_password(database: Database, name: str, *, by: Changer | None = None) -> int:
     """Let a person sign in by password no more, and end all their sessions; how many. Raises NotFound."""
     with database.transaction() as cursor:
         principal_id = _person(cursor, name)
         cursor.execute("DELETE FROM passwords WHERE principal_id = %s", (principal_id,))
         if cursor.rowcount == 0:
             raise NotFound(f"{name} has no password")
-        return end_sessions(cursor, principal_id)
+        record(cursor, by, "password.removed", principal_id=principal_id, subject=name)
+        return end_sessions(cursor, principal_id, by=by)
 
 
 def change_password(
@@ -110,7 +115,9 @@ def change_password(
         if proof is None or proof.principal.id != principal.id or not is_still_right(cursor, proof):
             raise Forbidden("the current password is not this one", code="wrong_password")
         _keep(cursor, principal.id, made)
-        end_sessions(cursor, principal.id, but=session_id)
+        by = Changer.of(principal)
+        record(cursor, by, "password.set", principal_id=principal.id, subject=principal.name)
+        end_sessions(cursor, principal.id, but=session_id, by=by)
     _log.info("password_changed", principal=principal.name)
 
 

@@ -24,6 +24,7 @@ from signoff.ids import new_id
 from signoff.store import sign_in_attempts
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import PRINCIPAL, api_key_id, narrowed, principal_from_row
+from signoff.store.identity_changes import Changer, record
 from signoff.store.mandates import MANDATED, mandates_from_row
 from signoff.store.schema import api_keys, principals, sessions
 
@@ -140,49 +141,67 @@ def list_sessions(database: Database, principal: str | None) -> list[Session]:
         return [_session(row) for row in connection.execute(statement)]
 
 
-def revoke_session(database: Database, session_id: UUID) -> None:
+def revoke_session(database: Database, session_id: UUID, *, by: Changer | None = None) -> None:
     """End a session with the next request; once more is no error. Raises NotFound."""
     with database.transaction() as cursor:
-        cursor.execute("UPDATE sessions SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (session_id,))
-        if cursor.rowcount == 0:
+        row = cursor.execute(
+            "UPDATE sessions SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL RETURNING principal_id",
+            (session_id,),
+        ).fetchone()
+        if row is not None:
+            before = {"sessions": [str(session_id)]}
+            record(cursor, by, "sessions.revoked", principal_id=row[0], before=before)
+        elif cursor.execute("SELECT 1 FROM sessions WHERE id = %s", (session_id,)).fetchone() is None:
             raise NotFound("there is no such session")
 
 
-def revoke_all_sessions(database: Database, principal: str) -> int:
+def revoke_all_sessions(database: Database, principal: str, *, by: Changer | None = None) -> int:
     """End every session of this principal and every unused link; how many sessions. Raises NotFound."""
     with database.transaction() as cursor:
         row = cursor.execute("SELECT id FROM principals WHERE name = %s", (principal,)).fetchone()
         if row is None:
             raise NotFound(f"there is no principal {principal!r}")
-        return end_sessions(cursor, row[0])
+        return end_sessions(cursor, row[0], by=by)
 
 
-def end_sessions(cursor: Cursor, principal_id: UUID, *, but: UUID | None = None) -> int:
+def end_sessions(cursor: Cursor, principal_id: UUID, *, but: UUID | None = None, by: Changer | None = None) -> int:
     """The same in the caller's transaction, all of them or all but one."""
     # A link that is still open would be the next session.
     cursor.execute(
         "UPDATE sign_in_links SET used_at = now() WHERE principal_id = %s AND used_at IS NULL", (principal_id,)
     )
+    links = cursor.rowcount
+    # One into a human task decides by itself where possession is enough.
     cursor.execute(
-        "UPDATE sessions SET revoked_at = now() WHERE principal_id = %s AND revoked_at IS NULL"
-        " AND expires_at > now() AND id IS DISTINCT FROM %s",
-        (principal_id, but),
+        "UPDATE task_links SET revoked_at = clock_timestamp() WHERE principal_id = %s AND used_at IS NULL"
+        " AND revoked_at IS NULL",
+        (principal_id,),
     )
-    return cursor.rowcount
+    ended = cursor.execute(
+        "UPDATE sessions SET revoked_at = now() WHERE principal_id = %s AND revoked_at IS NULL"
+        " AND expires_at > now() AND id IS DISTINCT FROM %s RETURNING id",
+        (principal_id, but),
+    ).fetchall()
+    if ended or links:
+        before = {"sessions": sorted(str(each) for (each,) in ended), "links": links}
+        record(cursor, by, "sessions.revoked", principal_id=principal_id, before=before)
+    return len(ended)
 
 
-def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta) -> str:
+def create_sign_in_link(database: Database, principal: str, *, lasts: timedelta, by: Changer | None = None) -> str:
     """The token of a link that signs this person in, once. Raises NotFound: services and agents do not sign in."""
     token = secrets.token_urlsafe(32)
     with database.transaction() as cursor:
-        cursor.execute(
+        row = cursor.execute(
             "INSERT INTO sign_in_links (id, principal_id, hash, created_at, expires_at)"
             " SELECT %s, id, %s, now(), now() + %s FROM principals WHERE name = %s AND disabled_at IS NULL"
-            " AND kind = 'user'",
+            " AND kind = 'user' RETURNING principal_id, expires_at",
             (new_id(), _digest(token), lasts, principal),
-        )
-        if cursor.rowcount == 0:
+        ).fetchone()
+        if row is None:
             raise NotFound(f"there is no person {principal!r} who may sign in")
+        after = {"expires_at": row[1].isoformat()}
+        record(cursor, by, "sign_in_link.made", principal_id=row[0], subject=principal, after=after)
     return token
 
 

@@ -83,6 +83,8 @@ def test_a_wrong_one_an_unknown_name_and_a_program_are_told_the_same(desk: Desk,
         ("portal", GOOD),
         ("", GOOD),
         ("x" * 300, GOOD),
+        ("no\x00text", GOOD),
+        ("\U0001f511" * 90, GOOD),
     ):
         response = _sign_in(desk.browser(), who, password)
         answers.append((response.status_code, "do not belong together" in response.text))

@@ -14,6 +14,7 @@ from tests.mutants import mutate
 from signoff.errors import Conflict, Forbidden, NotFound
 from signoff.store import task_links
 from signoff.store.identity import create_principal, update_principal
+from signoff.store.sessions import revoke_all_sessions
 from signoff.store.task_links import find_link, list_links, revoke_link
 from signoff_api.app import create_app
 
@@ -438,6 +439,21 @@ class TestByPossession:
         browser.press("Go on in this browser", 403)
         held.get(path, 409)
         assert desk.said(task) == []
+
+    def test_whose_every_sign_in_is_ended_has_no_link_that_decides(
+        self, desk: Desk, trusting: Desk, task: UUID
+    ) -> None:
+        browser, sam = trusting.browser(), _link(desk, task, "sam")
+        browser.get(_link(desk, task))
+        browser.press("Go on in this browser")
+        csrf = browser.csrf
+        revoke_all_sessions(desk.engine.database, "ana")
+        data = {"csrf": csrf, "decision": "approve", "payload_sha256": _sha(desk, task)}
+        assert browser.send("POST", f"{browser.path}/decide", data=data).status_code == 409
+        assert desk.said(task) == []
+        others = find_link(desk.engine.database, sam.removeprefix("/l/"))
+        assert others is not None
+        assert others.state == "good"
 
 
 def _sha(desk: Desk, task: UUID) -> str:
