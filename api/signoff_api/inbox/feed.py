@@ -261,5 +261,6 @@ def _rights(viewer: Principal) -> str:
     grants = sorted((grant.role, grant.workflow) for grant in viewer.grants)
     key = [None if some is None else sorted(some) for some in (viewer.scopes, viewer.workflows)]
     held = [sorted(viewer.groups), sorted(viewer.roles), grants, key]
-    said = orjson.dumps([str(viewer.id), viewer.name, viewer.kind, *held])
+    mandates = [[each.name, sorted(each.groups), each.workflow] for each in viewer.mandates]
+    said = orjson.dumps([str(viewer.id), viewer.name, viewer.kind, *held, mandates])
     return hashlib.sha256(said).hexdigest()[:16]

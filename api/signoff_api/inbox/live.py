@@ -172,7 +172,8 @@ class Stream(Iterator[bytes]):
         viewer = self._whose()
         if viewer is None:
             return False
-        if viewer != self._listener.viewer:
+        told = self._listener.viewer
+        if (viewer, viewer.mandates) != (told, told.mandates):
             self._listener.turn_into(viewer)
         return True
 

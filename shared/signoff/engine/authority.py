@@ -16,6 +16,7 @@ from signoff.errors import FieldError, Forbidden, InvalidInput, NotFound
 from signoff.identity import Mandate, Principal
 from signoff.model import Candidates, Event, HumanTask
 from signoff.store import authority as stored
+from signoff.store.callers import still
 from signoff.store.database import Cursor, Database
 from signoff.store.identity import find_principal, is_name
 from signoff.store.queries_human_task_views import HumanTaskView
@@ -64,6 +65,7 @@ def set_limit(
 ) -> Limit:
     """Let a limit hold from now on; the one it supersedes ends. Raises Forbidden (`own_limit`), InvalidInput."""
     with database.transaction() as cursor:
+        by = still(cursor, by)
         authorize(by, Action.MANAGE_AUTHORITY)
         _check_subject(cursor, subject, by)
         check_limit(expression, _schemas(cursor, versions, workflow, gate))
@@ -75,6 +77,7 @@ def set_limit(
 def remove_limit(database: Database, limit_id: UUID, *, by: Principal) -> Limit:
     """Let a limit hold no more; it stays, with who ended it and when. Raises Forbidden, NotFound."""
     with database.transaction() as cursor:
+        by = still(cursor, by)
         authorize(by, Action.MANAGE_AUTHORITY)
         return stored.end_limit(cursor, limit_id, by=by.actor)
 

@@ -11,7 +11,10 @@ _KEPT = "SELECT, INSERT, UPDATE"
 _OWN = {
     events.name: _APPENDED,
     workflow_versions.name: _APPENDED,
-    **dict.fromkeys(("runs", "human_tasks", "decisions", "principals", "api_keys"), _KEPT),
+    **dict.fromkeys(
+        ("runs", "human_tasks", "decisions", "principals", "api_keys", "authority_limits", "delegations", "callbacks"),
+        _KEPT,
+    ),
 }
 """Tables from which nothing is ever deleted. From the others it is: sessions, links and keys run out."""
 _AUDITED = ("workflow_versions", "runs", "events", "human_tasks", "decisions")

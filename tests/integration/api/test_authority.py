@@ -5,6 +5,15 @@ from __future__ import annotations
 import pytest
 from tests.integration.api.client import Api, problem
 
+from signoff.errors import Forbidden, Unauthenticated
+from signoff.store.identity import (
+    authenticate,
+    create_api_key,
+    create_principal,
+    list_api_keys,
+    revoke_api_key,
+    update_principal,
+)
 from signoff_api.inbox import verify_audit
 
 DOCUMENT = """
@@ -45,6 +54,24 @@ def test_an_administrator_sets_lists_and_ends_limits(api: Api, task: dict[str, o
 def test_a_limit_of_ones_own_is_refused(api: Api) -> None:
     body = {"subject": "user:admin", "limit": "true"}
     problem(api.as_("admin").put("/authority", json=body), 403, "own_limit")
+
+
+@pytest.mark.parametrize("gone", ["key", "role"])
+def test_who_has_lost_it_since_the_request_began_sets_and_ends_none(api: Api, gone: str) -> None:
+    database = api.engine.database
+    root = create_principal(database, name=f"root-{gone}", kind="user", roles=["admin"])
+    by = authenticate(database, create_api_key(database, root.name))
+    assert by is not None
+    limit = api.engine.set_limit(subject="group:chiefs", limit="true", by=by)
+    if gone == "key":
+        (key,) = list_api_keys(database, root.name)
+        revoke_api_key(database, key.id)
+    else:
+        update_principal(database, root.name, roles=["reviewer"])
+    with pytest.raises((Unauthenticated, Forbidden)):
+        api.engine.set_limit(subject="group:leads", limit="true", by=by)
+    with pytest.raises((Unauthenticated, Forbidden)):
+        api.engine.remove_limit(limit.id, by=by)
 
 
 def test_a_limit_that_does_not_compile_names_the_field(api: Api, task: dict[str, object]) -> None:

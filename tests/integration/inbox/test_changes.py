@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
-from uuid import UUID
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from tests.integration.inbox.live_site import GATES, PEOPLE
@@ -18,12 +19,12 @@ from tests.servers import eventually
 from signoff.definition.document import compile_document, parse_yaml
 from signoff.engine import Engine, build_engine
 from signoff.errors import Unavailable
-from signoff.identity import Principal
+from signoff.identity import Mandate, Principal
 from signoff.settings import Settings
 from signoff.store import queries_changes
 from signoff.store.identity import create_principal
 from signoff.store.queries_changes import Change, Changes, changes_since, database_now
-from signoff_api.inbox.feed import Feed, Pace
+from signoff_api.inbox.feed import Feed, Pace, decode_cursor, encode_cursor
 from signoff_api.inbox.live import Stream, StreamPace
 
 
@@ -174,6 +175,24 @@ def test_other_rights_are_told_to_read_all_again(engine: Engine, people: dict[st
     assert b"event: refetch" in piece
     assert str(task).encode() not in piece
     made.close()
+
+
+def test_a_right_that_is_lent_no_more_is_told_nothing_more(engine: Engine, people: dict[str, Principal]) -> None:
+    ana, max_ = people["ana"], people["max"]
+    lent = Mandate(delegation_id=uuid4(), principal_id=ana.id, name=ana.name, groups=ana.groups)
+    borrowing = replace(max_, mandates=(lent,))
+    session = Session(borrowing)
+    made = stream(engine, session)
+    next(made)
+    session.viewer = max_
+    task = start(engine, people["req"], "to-leads")
+    piece = next(made)
+    assert b"event: refetch" in piece
+    assert str(task).encode() not in piece
+    made.close()
+    at = datetime.now(UTC)
+    assert decode_cursor(encode_cursor(at, borrowing), borrowing) == at
+    assert decode_cursor(encode_cursor(at, borrowing), max_) is None, "what was lent no more is to be dropped"
 
 
 def test_a_stream_ends_by_itself(engine: Engine, people: dict[str, Principal]) -> None:
