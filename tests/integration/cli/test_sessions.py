@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from tests.integration.cli.test_direct import signoff
 
+from signoff.identity import StartedWith
 from signoff.store.database import Database
 from signoff.store.identity import (
     authenticate,
@@ -37,11 +38,11 @@ def database(database_url: str) -> Iterator[Database]:
     made.close()
 
 
-def _session(database: Database, name: str, *, agent: str = "test") -> str:
+def _session(database: Database, name: str, *, agent: str = "test", started_with: StartedWith | None = None) -> str:
     with database.autocommit() as cursor:
         principal = find_principal(cursor, name)
     assert principal is not None
-    return start_session(database, principal, hours=1, user_agent=agent, key=None)
+    return start_session(database, principal, hours=1, user_agent=agent, key=None, started_with=started_with)
 
 
 def test_open_sessions_are_listed_without_what_opens_them(database: Database, database_url: str) -> None:
@@ -54,6 +55,20 @@ def test_open_sessions_are_listed_without_what_opens_them(database: Database, da
     assert "ana" in one.stdout
     assert "sam" not in one.stdout
     assert not any(token in everybody.stdout + one.stdout for token in tokens)
+
+
+@pytest.mark.parametrize(
+    ("started_with", "shown"),
+    [("password", "password"), ("provider", "provider"), ("link", "link"), ("api_key", "key"), (None, "")],
+)
+def test_the_list_says_what_a_session_was_begun_with(
+    database: Database, database_url: str, started_with: StartedWith | None, shown: str
+) -> None:
+    _session(database, "ana", started_with=started_with)
+    (told,) = json.loads(signoff(database_url, "session", "list", "--json").stdout)
+    assert told["started_with"] == started_with
+    header, row = signoff(database_url, "session", "list").stdout.splitlines()
+    assert row[header.index("BY") : header.index("MADE")].strip() == shown
 
 
 def test_a_revoked_session_opens_nothing_with_the_next_request(database: Database, database_url: str) -> None:
