@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 from celery.apps.worker import Worker
+
+from signoff.engine.execution import LET_GO_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +32,8 @@ class InHand:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
+        self.mark = secrets.token_hex(4)
+        """The end of the names of all its processes: ids come again, on a machine and in containers beside it."""
         self._count = 0
         self._lock = threading.Lock()
 
@@ -45,14 +50,20 @@ class InHand:
         """Begin nothing new, in any process."""
         os.pwrite(self._file.fileno(), _STOPPING, 0)
 
-    def end_after(self, seconds: float) -> None:
-        """End this process then, whatever it is at: a thread can't be killed, and its lease passes the run on."""
-        timer = threading.Timer(seconds, self._end, (seconds,))
+    def end_after(self, seconds: float, let_go: Callable[[], None]) -> None:
+        """End this process then, whatever it is at: a thread can't be killed, and its lease passes the run on.
+
+        `let_go` is called first, and not waited for when it takes long.
+        """
+        timer = threading.Timer(seconds, self._end, (seconds, let_go))
         timer.daemon = True
         timer.start()
 
-    def _end(self, seconds: float) -> None:
+    def _end(self, seconds: float, let_go: Callable[[], None]) -> None:
         log.warning("stopped_mid_step", seconds=seconds)
+        asking = threading.Thread(target=let_go, daemon=True)
+        asking.start()
+        asking.join(LET_GO_SECONDS / 2)
         os._exit(0)
 
     @contextmanager
@@ -86,6 +97,8 @@ class StoppingWorker(Worker):
     """Celery's worker, whose soft shutdown ends with the last step."""
 
     in_hand: InHand
+    cut_off = False
+    """Whether it was stopped in the middle of a step."""
 
     def wait_for_soft_shutdown(self) -> bool:
         """Wait, in the handler of the signal, until no step is in hand or the time is up; answers which."""
@@ -95,6 +108,7 @@ class StoppingWorker(Worker):
         while self.in_hand.anything():
             if time.monotonic() > deadline:
                 log.warning("stopped_mid_step", seconds=seconds)
+                self.cut_off = True
                 return False
             time.sleep(_LOOK_SECONDS)
         return True

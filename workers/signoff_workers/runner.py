@@ -42,7 +42,7 @@ class Runner:
         self.engine = engine
         self.watch = Watch(engine)
         self.pace = Pace()
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{in_hand.mark}"
         self._in_hand = in_hand
         self._taken = taken
         self._queues = frozenset(queues)

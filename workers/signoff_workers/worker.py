@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -53,6 +54,20 @@ def mark_ready() -> None:
         Path(path).write_text(str(os.getpid()))
 
 
+def let_go(settings: Settings, in_hand: InHand) -> None:
+    """Let others have what this worker was cut off from now, not when its leases end.
+
+    By a connection of its own: those of the pool may be in the hands of steps.
+    """
+    engine = build_engine(settings, pool_size=1)
+    try:
+        log.warning("let_go", runs=engine.let_go(in_hand.mark))
+    except Unavailable as error:
+        log.warning("not_let_go", error=error.detail)
+    finally:
+        engine.close()
+
+
 def _serve(app: Celery, settings: Settings, in_hand: InHand) -> int:
     # Not `app.worker_main`: that is Celery's command line, which loads a shell with it and prints a page first.
     worker = app.subclass_with_self(StoppingWorker, name="Worker")(
@@ -66,6 +81,9 @@ def _serve(app: Celery, settings: Settings, in_hand: InHand) -> int:
     )
     worker.in_hand = in_hand
     worker.start()
+    if worker.cut_off:
+        # Its pool is gone by now.
+        let_go(settings, in_hand)
     code: int | None = worker.exitcode
     return code or 0
 
@@ -104,7 +122,7 @@ def _connect_signals(settings: Settings, in_hand: InHand) -> None:
     def _stopping(**_: object) -> None:
         in_hand.stop()
         if settings.pool != "prefork":
-            in_hand.end_after(settings.soft_shutdown_seconds)
+            in_hand.end_after(settings.soft_shutdown_seconds, partial(let_go, settings, in_hand))
 
     @signals.setup_logging.connect(weak=False)
     def _keep_our_logging(**_: object) -> None:

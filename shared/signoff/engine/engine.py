@@ -260,6 +260,10 @@ class Engine:
         """Lengthen leases; answers which runs are still held."""
         return execution.renew(self.core, held)
 
+    def let_go(self, mark: str) -> int:
+        """End the leases of a worker that is cut off: all whose name ends with its mark. Answers how many."""
+        return execution.let_go(self.core, mark)
+
     def sweep(self) -> Swept:
         """See to everything that is due."""
         return sweeping.sweep(self.core)

@@ -70,6 +70,33 @@ def test_a_step_that_takes_too_long_is_handed_over_by_its_lease_and_recorded_onc
     assert successor.stop() == 0
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_that_is_cut_off_lets_go_of_its_runs_and_of_nobody_elses(
+    module_site: Site, pool: str, tmp_path: Path
+) -> None:
+    site = module_site
+    lease = {"SIGNOFF_LEASE_SECONDS": "60"}
+    run = site.start(flows.stopped, tmp_path / "one")
+    worker = site.worker(SIGNOFF_POOL=pool, SIGNOFF_SOFT_SHUTDOWN_SECONDS="0.3", **lease)
+    eventually(lambda: lines(tmp_path / "one", "begun"), seconds=10, why="the step begins")
+    other = site.worker(SIGNOFF_POOL="solo", **lease)
+    kept = [site.start(flows.stopped, tmp_path / "two") for _ in range(2)]
+    # One by what is left of the first worker's pool, one by the other worker.
+    eventually(lambda: len(lines(tmp_path / "two", "begun")) == 2, seconds=10, why="both begin")
+
+    assert worker.stop(10) == 0
+
+    eventually(lambda: site.engine.sweep().leases_expired, seconds=10, why="its lease ends, and not in a minute")
+    for folder in ("one", "two"):
+        (tmp_path / folder / "go").touch()
+    for found in (run, *kept):
+        site.until(found, RunStatus.COMPLETED, sweeping=True)
+    by_itself = ["run.created", "step.completed", "step.completed", "run.completed"]
+    assert site.kinds(run) == [*by_itself[:1], "step.retry_scheduled", *by_itself[1:]]
+    assert [site.kinds(found) == by_itself for found in kept].count(True) == 1
+    assert other.stop() == 0
+
+
 def test_an_idle_worker_and_a_beat_end_at_once(module_site: Site) -> None:
     worker, beat = module_site.worker(), module_site.beat()
     eventually(lambda: module_site.ask("SELECT 1"), seconds=5)
