@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from tests.acceptance.caller import Caller
 from tests.acceptance.stack import Stack
+from tests.integration.notifications.mail import smtp, texts
 from tests.servers import eventually
 
 pytestmark = pytest.mark.xdist_group("acceptance")
@@ -138,6 +139,32 @@ def test_no_link_and_no_callback_is_in_any_log_or_file(running: Stack, admin: Ca
     for needle in (token, token[12:], secret_of, secret_of[12:]):
         leaks = [str(file) for file, data in written.items() if needle.encode() in data]
         assert leaks == [], f"{prefix}… or a callback's token"
+
+
+def test_a_link_that_was_mailed_works_and_is_in_no_log_and_no_file(
+    running: Stack, admin: Caller, requester: Caller
+) -> None:
+    assert running.state is not None
+    url, key = running.state.api_url, running.state.keys["ana"]
+    admin.register(SIMPLE)
+    with smtp() as mailbox:
+        channel = json.loads(running.signoff("notify", "add", "user:ana", mailbox.url(), "--json"))
+        task = admin.task(requester.start("simple", {"amount": 6}))
+        eventually(lambda: mailbox.got, seconds=30, why="the mail")
+        running.signoff("notify", "remove", channel["id"])
+    texts_of_it = texts(mailbox.got[0])
+    (found,) = {found[1] for text in texts_of_it if (found := re.search(rf"{re.escape(url)}(/l/[\w-]+)", text))}
+    token = found.removeprefix("/l/")
+    _ask_oddly(url, found, token, found)
+    ana = Browser(url)
+    assert ana.open("GET", found, Referer=f"{url}{found}") == 200
+    assert ana.sign_in(key, "/links/" + ana.path.partition("%2Flinks%2F")[2]) == 200
+    form = {"csrf": ana.csrf, "decision": "approve", "payload_sha256": task["payload_sha256"]}
+    assert ana.open("POST", f"{ana.path}/decide", form, Referer=f"{url}{found}") == 200
+    assert "Nothing is left to decide" in ana.text
+    for needle in (token, token[12:]):
+        leaks = [str(file) for file, data in _written(running).items() if needle.encode() in data]
+        assert leaks == [], "the token of a link that a worker mailed"
 
 
 def _ask_oddly(url: str, path: str, token: str, callback: str) -> None:

@@ -205,7 +205,10 @@ class _Development:
     def _environment(self) -> dict[str, str]:
         """Ours, without libpq's variables, which would change what the database's URL means."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        return inherited | {
+        return {
+            # What is told by mail leads to the pages of this stack, unless they are said to be elsewhere.
+            "SIGNOFF_PUBLIC_URL": f"http://{HOST}:{self._port}",
+            **inherited,
             "SIGNOFF_HOME": str(self._home),
             "SIGNOFF_DATABASE_URL": self._database_url,
             "SIGNOFF_BROKER_URL": self._broker_url,
