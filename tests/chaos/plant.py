@@ -169,6 +169,14 @@ class Plant:
         """`api`, `beat`, `receiver`, or each of the workers."""
         return [watched for name, watched in self.processes.items() if name.partition("-")[0] == kind]
 
+    def another(self, name: str, *arguments: str) -> Watched:
+        """One more worker or beat, started by and for the calling thread, and started again as the others are."""
+        made = self._watched(name, "signoff_workers", list(arguments))
+        made.start()
+        # A new table, because the thread that starts again what has died goes through the old one.
+        self.processes = self.processes | {name: made}
+        return made
+
     def serves(self) -> bool:
         """Whether the API says of itself that it is ready."""
         try:

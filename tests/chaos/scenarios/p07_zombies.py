@@ -125,8 +125,8 @@ class Round:
     def _zombie(self, pid: int, point: str) -> Zombie:
         logged = {name: watched.output.stat().st_size for name, watched in self._plant.processes.items()}
         rows = self._plant.rows(
-            "SELECT id::text FROM runs WHERE worker = %s AND status = 'running' ORDER BY id",
-            f"{socket.gethostname()}:{pid}",
+            "SELECT id::text FROM runs WHERE starts_with(worker, %s) AND status = 'running' ORDER BY id",
+            name_of(pid),
         )
         wait_for(lambda: is_stopped(pid), seconds=ASLEEP_SECONDS)
         return Zombie(pid=pid, point=point, runs=tuple(row[0] for row in rows), logged=logged)
@@ -155,9 +155,8 @@ class Round:
 
     def _woken(self, zombie: Zombie, runs: Sequence[str], how: str) -> None:
         before = self._heads(runs)
-        name = f"{socket.gethostname()}:{zombie.pid}"
         assert is_stopped(zombie.pid), "a zombie sleeps until it is woken here"
-        if any(head[3] == name for head in before):
+        if any((head[3] or "").startswith(name_of(zombie.pid)) for head in before):
             return  # It lost nothing: what it says is its own.
         self._wake([zombie.pid])
         spoke = wait_for(lambda: self._refused(zombie), seconds=SAID_SECONDS)
@@ -194,6 +193,11 @@ class Round:
         for pid in pids:
             if is_alive(pid):
                 os.kill(pid, signal.SIGCONT)
+
+
+def name_of(pid: int) -> str:
+    """How the worker's name of this process begins."""
+    return f"{socket.gethostname()}:{pid}:"
 
 
 def is_stopped(pid: int) -> bool:
