@@ -69,11 +69,11 @@ def list_all(as_json: AsJson = False) -> None:
 @_callbacks.command("remove")
 def remove(name: Name, as_json: AsJson = False) -> None:
     """End a callback with the next request."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.callbacks import remove_callback
 
     with opened_database() as database:
-        remove_callback(database, name)
+        remove_callback(database, name, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "removed": True})
@@ -113,11 +113,11 @@ def link(
     as_json: AsJson = False,
 ) -> None:
     """Let a callback speak for a person, by the id they have there."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.callbacks import link_person
 
     with opened_database() as database:
-        link_person(database, name, person, external_id=external_id)
+        link_person(database, name, person, external_id=external_id, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "principal": person, "external_id": external_id})
@@ -128,11 +128,11 @@ def link(
 @_callbacks.command("unlink")
 def unlink(name: Name, external_id: External, as_json: AsJson = False) -> None:
     """Let a callback no longer speak for who has this id there."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.callbacks import unlink_person
 
     with opened_database() as database:
-        unlink_person(database, name, external_id=external_id)
+        unlink_person(database, name, external_id=external_id, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "external_id": external_id, "unlinked": True})

@@ -33,7 +33,7 @@ def upgrade(
     Where there is no principal at all it makes the administrator `admin` and prints the key, once: keep it, or
     take --no-admin where the output is kept in a log.
     """
-    from signoff.cli.direct import load, opened_database, reachable
+    from signoff.cli.direct import load, opened_database, operator, reachable
     from signoff.store import migrations
     from signoff.store.first_admin import NAME, make_first_admin
 
@@ -46,7 +46,7 @@ def upgrade(
     key = None
     if not no_admin:
         with opened_database() as database:
-            key = make_first_admin(database)
+            key = make_first_admin(database, by=operator())
     if as_json:
         admin = None if key is None else {"name": NAME, "key": key}
         output.json({"before": before, "revision": after, "admin": admin})

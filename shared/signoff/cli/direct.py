@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from signoff.engine import Engine
     from signoff.settings import Settings
     from signoff.store.database import Database
+    from signoff.store.identity_changes import Changer
 
 DATABASE_VARIABLE = "SIGNOFF_DATABASE_URL"
 BROKER_VARIABLE = "SIGNOFF_BROKER_URL"
@@ -80,6 +81,13 @@ def opened_database() -> Iterator[Database]:
         raise Unavailable(": ".join([error.detail, *cause[:1]]), fix=database_fix()) from error
     finally:
         database.close()
+
+
+def operator() -> Changer:
+    """Who runs this command, as changes to identities are recorded."""
+    from signoff.store.identity_changes import account
+
+    return account()
 
 
 def database_fix() -> str:

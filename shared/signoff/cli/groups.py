@@ -66,11 +66,11 @@ def remove(group: Group, names: Names, as_json: AsJson = False) -> None:
 
 
 def _change(group: str, names: list[str], *, inside: bool, as_json: bool) -> None:
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.groups import change_members
 
     with opened_database() as database:
-        members = change_members(database, group, names, inside=inside)
+        members = change_members(database, group, names, inside=inside, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": group, "members": members})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from signoff.cli.options import AsJson
+from signoff.cli.options import AsJson, Limit
 from signoff.cli.output import Listing, Output
 from signoff.errors import SignoffError
 
@@ -42,12 +42,12 @@ def add_principal(
     as_json: AsJson = False,
 ) -> None:
     """Add a principal. A user without roles gets those of a reviewer: start runs, and decide what they are asked."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import create_principal
 
     roles = role or (["requester", "reviewer"] if kind == "user" else ["requester"])
     with opened_database() as database:
-        made = create_principal(database, name=name, kind=kind, groups=group or (), roles=roles)
+        made = create_principal(database, name=name, kind=kind, groups=group or (), roles=roles, by=operator())
     _show_principal(Output(as_json=as_json), made)
 
 
@@ -83,25 +83,26 @@ def update(
     as_json: AsJson = False,
 ) -> None:
     """Replace the groups or roles that are given, and leave the rest. Holds from the next request on."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import update_principal
 
     if group and no_groups:
         raise SignoffError("--group and --no-groups exclude each other", code="usage", fix="give one of them")
     groups = () if no_groups else group
     with opened_database() as database:
-        made = update_principal(database, name, groups=groups, roles=role, disabled=False if enable else None)
+        enabled = False if enable else None
+        made = update_principal(database, name, groups=groups, roles=role, disabled=enabled, by=operator())
     _show_principal(Output(as_json=as_json), made)
 
 
 @_principals.command()
 def disable(name: Name, as_json: AsJson = False) -> None:
     """Disable a principal: its keys open nothing from the next request on."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import update_principal
 
     with opened_database() as database:
-        found = update_principal(database, name, disabled=True)
+        found = update_principal(database, name, disabled=True, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json(_principal_json(found) | {"disabled": True})
@@ -112,11 +113,11 @@ def disable(name: Name, as_json: AsJson = False) -> None:
 @_principals.command()
 def enable(name: Name, as_json: AsJson = False) -> None:
     """Undo `principal disable`: keys that were not revoked open what they did."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import update_principal
 
     with opened_database() as database:
-        found = update_principal(database, name, disabled=False)
+        found = update_principal(database, name, disabled=False, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json(_principal_json(found) | {"disabled": False})
@@ -136,7 +137,7 @@ def password(
 
     From a pipe it is read once, from the first line. It is never an argument: those can be seen by other users.
     """
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.passwords import generate_password
     from signoff.store.passwords import remove_password, set_password
 
@@ -145,9 +146,9 @@ def password(
     made = generate_password() if generate else ""
     with opened_database() as database:
         if remove:
-            ended = remove_password(database, name)
+            ended = remove_password(database, name, by=operator())
         else:
-            ended = set_password(database, name, made or _asked_password(name))
+            ended = set_password(database, name, made or _asked_password(name), by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "removed": remove, "sessions_ended": ended} | ({"password": made} if made else {}))
@@ -169,19 +170,57 @@ def link(
     as_json: AsJson = False,
 ) -> None:
     """Let somebody who is there already sign in by the OpenID provider, under the name they have."""
-    from signoff.cli.direct import load, opened_database
+    from signoff.cli.direct import load, opened_database, operator
     from signoff.store.provider_identities import link_identity
 
     found = issuer or load().oidc_issuer
     if not found:
         raise SignoffError("which provider?", code="usage", fix="--issuer URL, or $SIGNOFF_OIDC_ISSUER")
     with opened_database() as database:
-        link_identity(database, name, issuer=found, subject=subject)
+        link_identity(database, name, issuer=found, subject=subject, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "issuer": found, "subject": subject})
     else:
         output.line(f"{name} signs in as {subject} of {found}")
+
+
+@_principals.command()
+def history(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only what was changed of this principal or group.")
+    ] = None,
+    *,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List who changed whose rights, newest first: roles, groups, keys, passwords, sign-ins. No secret is in it."""
+    from signoff.cli.direct import opened_database
+    from signoff.cli.text import ago, visible
+    from signoff.store.identity_changes import list_changes
+
+    with opened_database() as database:
+        found = list_changes(database, name, limit=limit)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json([each.to_json() for each in found])
+        return
+    rows = Listing("WHEN", "WHOSE", "CHANGE", "BY", "FROM", "TO", flexible=5)
+    for each in found:
+        whose = each.subject if each.principal_id is not None else f"group {each.subject}"
+        by = each.actor["id"] if each.actor["type"] in ("cli", "process") else each.actor["name"]
+        rows.add(ago(each.at), visible(whose), each.change, visible(by), *map(_told, (each.before, each.after)))
+    output.listing(rows)
+
+
+def _told(value: Any) -> str:
+    """What a change was from or to, in a line."""
+    from signoff.cli.text import visible
+
+    parts = [
+        f"{name} {', '.join(map(str, one)) if isinstance(one, list) else one}" for name, one in (value or {}).items()
+    ]
+    return visible("; ".join(part for part in parts if not part.endswith(" None")))
 
 
 def _asked_password(name: str) -> str:

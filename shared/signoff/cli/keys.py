@@ -46,7 +46,7 @@ def create(
 
     It does what its principal may; with --scope and --workflow of that only what they name, also through a session.
     """
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import create_api_key
 
     if (principal is None) == (admin is None):
@@ -56,7 +56,8 @@ def create(
         if admin is not None:
             _ensure_admin(database, admin)
         name = principal or admin or ""
-        made = create_api_key(database, name, expires_at=expires_at, scopes=scope or None, workflows=workflow or None)
+        limits = {"scopes": scope or None, "workflows": workflow or None}
+        made = create_api_key(database, name, expires_at=expires_at, **limits, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         at = None if expires_at is None else expires_at.isoformat()
@@ -102,12 +103,12 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a key for good, with the next request."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import revoke_api_key
 
     with opened_database() as database:
         found = _key_named(database, key)
-        revoke_api_key(database, found.id)
+        revoke_api_key(database, found.id, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json({"id": str(found.id), "principal": found.principal, "revoked": True})
@@ -125,13 +126,13 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new key for the same principal; the old one ends after the overlap. The new one is printed once."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.identity import rotate_api_key
 
     lasts = _overlap(overlap)
     with opened_database() as database:
         found = _key_named(database, key)
-        made = rotate_api_key(database, found.id, overlap=lasts)
+        made = rotate_api_key(database, found.id, overlap=lasts, by=operator())
         old = next(each for each in _keys_of(database, found.principal) if each.id == found.id)
     output = Output(as_json=as_json)
     if as_json:
@@ -143,12 +144,13 @@ def rotate(
 
 def _ensure_admin(database: Database, name: str) -> None:
     """Add the administrator if there is none of that name. Nobody becomes one by this who was something else."""
+    from signoff.cli.direct import operator
     from signoff.store.identity import create_principal, find_principal
 
     with database.autocommit() as cursor:
         found = find_principal(cursor, name)
     if found is None:
-        create_principal(database, name=name, kind="user", roles=("admin",))
+        create_principal(database, name=name, kind="user", roles=("admin",), by=operator())
     elif "admin" not in found.roles:
         raise Conflict(
             f"{name} is no administrator",

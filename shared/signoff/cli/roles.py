@@ -31,12 +31,12 @@ def add_to(app: typer.Typer) -> None:
 @_roles.command("grant")
 def grant(name: Name = None, *, group: Group = None, role: Role, workflow: Workflow, as_json: AsJson = False) -> None:
     """Grant a role for one workflow, from the next request on. What holds everywhere is `principal update --role`."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.role_grants import grant_role
 
     holder = _holder(name, group)
     with opened_database() as database:
-        new = grant_role(database, holder, role=role, workflow=workflow)
+        new = grant_role(database, holder, role=role, workflow=workflow, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json(_of(holder) | {"role": role, "workflow": workflow, "new": new})
@@ -47,12 +47,12 @@ def grant(name: Name = None, *, group: Group = None, role: Role, workflow: Workf
 @_roles.command("revoke")
 def revoke(name: Name = None, *, group: Group = None, role: Role, workflow: Workflow, as_json: AsJson = False) -> None:
     """Take such a role back, with the next request."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.store.role_grants import revoke_role
 
     holder = _holder(name, group)
     with opened_database() as database:
-        revoke_role(database, holder, role=role, workflow=workflow)
+        revoke_role(database, holder, role=role, workflow=workflow, by=operator())
     output = Output(as_json=as_json)
     if as_json:
         output.json(_of(holder) | {"role": role, "workflow": workflow, "revoked": True})

@@ -60,7 +60,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Sign somebody out: a session opens nothing from the next request on."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.ids import parse_id
     from signoff.store.sessions import revoke_all_sessions, revoke_session
 
@@ -68,12 +68,12 @@ def revoke(
         raise SignoffError("which session?", code="usage", fix="signoff session revoke ID, or --all NAME")
     with opened_database() as database:
         if everything is not None:
-            count = revoke_all_sessions(database, everything)
+            count = revoke_all_sessions(database, everything, by=operator())
         else:
             found = parse_id(session or "")
             if found is None:
                 raise NotFound("there is no such session", fix="signoff session list")
-            revoke_session(database, found)
+            revoke_session(database, found, by=operator())
             count = 1
     output = Output(as_json=as_json)
     if as_json:

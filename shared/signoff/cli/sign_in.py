@@ -28,7 +28,7 @@ def sign_in(
     as_json: AsJson = False,
 ) -> None:
     """Print a link that signs a person in to the inbox, once. Needs the database, not the API."""
-    from signoff.cli.direct import opened_database
+    from signoff.cli.direct import opened_database, operator
     from signoff.cli.target import URL_VARIABLE, dev_state
     from signoff.durations import parse_duration
     from signoff.store.sessions import create_sign_in_link
@@ -44,7 +44,7 @@ def sign_in(
     if url is None:
         raise ConfigurationError("where are the pages?", fix="name them by --api or $SIGNOFF_API_URL")
     with opened_database() as database:
-        token = create_sign_in_link(database, name, lasts=timedelta(milliseconds=ms))
+        token = create_sign_in_link(database, name, lasts=timedelta(milliseconds=ms), by=operator())
     link = f"{url.rstrip('/')}/sign-in/{token}"
     output = Output(as_json=as_json)
     if as_json:

@@ -61,6 +61,7 @@ def seed(database_url: str, home: Path) -> dict[str, str]:
 
 def _key_of(database: Database, identity: Identity, kept: Mapping[str, str]) -> str:
     from signoff.store.identity import authenticate, create_api_key, ensure_principal
+    from signoff.store.identity_changes import account
 
     key = kept.get(identity.name, "")
     owner = authenticate(database, key)
@@ -70,5 +71,7 @@ def _key_of(database: Database, identity: Identity, kept: Mapping[str, str]) -> 
         frozenset(identity.groups),
         frozenset(identity.roles),
     ):
-        ensure_principal(database, name=identity.name, kind=identity.kind, groups=identity.groups, roles=identity.roles)
-    return key or create_api_key(database, identity.name)
+        ensure_principal(
+            database, name=identity.name, kind=identity.kind, groups=identity.groups, roles=identity.roles, by=account()
+        )
+    return key or create_api_key(database, identity.name, by=account())

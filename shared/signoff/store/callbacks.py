@@ -24,7 +24,9 @@ from signoff.identity import Principal
 from signoff.ids import new_id
 from signoff.model import format_time
 from signoff.store.database import Cursor, Database
-from signoff.store.identity import is_name, principal_from_row
+from signoff.store.identity import principal_from_row
+from signoff.store.identity_changes import Changer, record
+from signoff.store.identity_checks import is_name
 from signoff.webhooks.signing import new_secret
 
 MAX_EXTERNAL_ID = 255
@@ -98,12 +100,12 @@ def list_callbacks(database: Database) -> list[Callback]:
     return [_callback(row, [(each[1], each[2]) for each in linked if each[0] == row[0]]) for row in rows]
 
 
-def remove_callback(database: Database, name: str) -> None:
+def remove_callback(database: Database, name: str, *, by: Changer | None = None) -> None:
     """End a callback with the next request. Raises NotFound."""
     with database.transaction() as cursor:
         callback_id = _named(cursor, name)
         cursor.execute("UPDATE callbacks SET removed_at = clock_timestamp() WHERE id = %s", (callback_id,))
-        cursor.execute("DELETE FROM callback_people WHERE callback_id = %s", (callback_id,))
+        _unlink(cursor, callback_id, name, None, by)
 
 
 def rotate_callback(database: Database, name: str, *, overlap: timedelta) -> str:
@@ -118,32 +120,31 @@ def rotate_callback(database: Database, name: str, *, overlap: timedelta) -> str
     return secret
 
 
-def link_person(database: Database, name: str, person: str, *, external_id: str) -> None:
+def link_person(database: Database, name: str, person: str, *, external_id: str, by: Changer | None = None) -> None:
     """Let a callback speak for a person, who has this id there. Raises NotFound, InvalidInput, Conflict."""
     if not (1 <= len(external_id) <= MAX_EXTERNAL_ID and external_id.isascii() and external_id.isprintable()):
         raise InvalidInput(f"an id there is 1 to {MAX_EXTERNAL_ID} printable ASCII characters")
     try:
         with database.transaction() as cursor:
-            cursor.execute(
+            row = cursor.execute(
                 "INSERT INTO callback_people (callback_id, external_id, principal_id, created_at)"
-                " SELECT %s, %s, id, clock_timestamp() FROM principals WHERE name = %s AND kind = 'user'",
+                " SELECT %s, %s, id, clock_timestamp() FROM principals WHERE name = %s AND kind = 'user'"
+                " RETURNING principal_id",
                 (_named(cursor, name), external_id, person),
-            )
-            if cursor.rowcount == 0:
+            ).fetchone()
+            if row is None:
                 raise NotFound(f"there is no person {person!r}: a callback speaks for people alone")
+            after = {"callback": name, "external_id": external_id}
+            record(cursor, by, "callback.linked", principal_id=row[0], subject=person, after=after)
     except psycopg.errors.UniqueViolation as error:
         # Nobody becomes somebody else by a second link.
         raise Conflict(f"{external_id!r} is somebody there already", fix="signoff callback unlink first") from error
 
 
-def unlink_person(database: Database, name: str, *, external_id: str) -> None:
+def unlink_person(database: Database, name: str, *, external_id: str, by: Changer | None = None) -> None:
     """Let a callback no longer speak for who has this id there. Raises NotFound."""
     with database.transaction() as cursor:
-        cursor.execute(
-            "DELETE FROM callback_people WHERE callback_id = %s AND external_id = %s",
-            (_named(cursor, name), external_id),
-        )
-        if cursor.rowcount == 0:
+        if _unlink(cursor, _named(cursor, name), name, external_id, by) == 0:
             raise NotFound(f"the callback knows nobody as {external_id!r}")
 
 
@@ -182,6 +183,19 @@ def speaks_for(cursor: Cursor, callback_id: UUID, external_id: str, principal_id
         (callback_id, external_id, principal_id),
     ).fetchone()
     return row is not None
+
+
+def _unlink(cursor: Cursor, callback_id: UUID, name: str, external_id: str | None, by: Changer | None) -> int:
+    """Take one person from a callback, or all; how many."""
+    gone = cursor.execute(
+        "DELETE FROM callback_people WHERE callback_id = %(callback)s"
+        " AND (%(person)s::text IS NULL OR external_id = %(person)s) RETURNING principal_id, external_id",
+        {"callback": callback_id, "person": external_id},
+    ).fetchall()
+    for principal_id, known_as in gone:
+        before = {"callback": name, "external_id": known_as}
+        record(cursor, by, "callback.unlinked", principal_id=principal_id, before=before)
+    return len(gone)
 
 
 def _named(cursor: Cursor, name: str) -> UUID:

@@ -1,15 +1,16 @@
-"""What the database role of Signoff's processes may do: everything they need, and nothing to a written event."""
+"""What the role of Signoff's processes may do: everything they need, and nothing to what is written for good."""
 
 from __future__ import annotations
 
 from psycopg import sql
 
-from signoff.store.schema import events, metadata, workflow_versions
+from signoff.store.schema import events, identity_changes, metadata, workflow_versions
 
 _APPENDED = "SELECT, INSERT"
 _KEPT = "SELECT, INSERT, UPDATE"
 _OWN = {
     events.name: _APPENDED,
+    identity_changes.name: _APPENDED,
     workflow_versions.name: _APPENDED,
     **dict.fromkeys(
         ("runs", "human_tasks", "decisions", "principals", "api_keys", "authority_limits", "delegations", "callbacks"),

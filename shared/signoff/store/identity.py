@@ -15,29 +15,32 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 
-from signoff.authorization import SCOPE_NAMES
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
-from signoff.identity import ROLES, Authentication, Grant, Principal
+from signoff.identity import Authentication, Grant, Principal
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
+from signoff.store.identity_changes import Change, Changer, record, record_rights
+from signoff.store.identity_checks import (
+    KINDS,
+    MAX_GROUPS,
+    MAX_KEY_WORKFLOWS,
+    Kind,
+    check_narrowed,
+    checked_principal,
+    is_name,
+)
 from signoff.store.mandates import MANDATED, mandates_from_row
 from signoff.store.schema import api_keys, principals
 
-Kind: TypeAlias = Literal["user", "service", "agent"]
-"""What a principal with a key may be; `system` is the engine alone and never signs in."""
+__all__ = ["KINDS", "MAX_GROUPS", "MAX_KEY_WORKFLOWS", "Kind", "is_name"]
+"""What others look for here and is in `identity_checks`."""
 
-KINDS: tuple[Kind, ...] = ("user", "service", "agent")
-MAX_GROUPS = 64
-MAX_KEY_WORKFLOWS = 100
-"""Workflows that one key may be narrowed to."""
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _KEY = re.compile(r"so_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
 
 GRANTED = (
@@ -74,31 +77,40 @@ class ApiKey:
     workflows: frozenset[str] | None = None
 
 
-def is_name(text: str) -> bool:
-    """Whether a principal or a group can have this name."""
-    return _NAME.fullmatch(text) is not None
-
-
 def create_principal(
-    database: Database, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+    database: Database,
+    *,
+    name: str,
+    kind: Kind,
+    groups: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    by: Changer | None = None,
 ) -> Principal:
     """A new principal. Raises InvalidInput naming each bad field, and Conflict when the name is taken."""
     try:
         with database.transaction() as cursor:
-            return insert_principal(cursor, name=name, kind=kind, groups=groups, roles=roles)
+            return insert_principal(cursor, name=name, kind=kind, groups=groups, roles=roles, by=by)
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(f"there is a principal {name!r} already", fix="update it, or choose another name") from error
 
 
 def insert_principal(
-    cursor: Cursor, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+    cursor: Cursor,
+    *,
+    name: str,
+    kind: Kind,
+    groups: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    by: Changer | None = None,
 ) -> Principal:
     """The same in the caller's transaction; a name that is taken raises the database's own UniqueViolation."""
-    made = _checked(name=name, kind=kind, groups=groups, roles=roles)
+    made = checked_principal(name=name, kind=kind, groups=groups, roles=roles)
     cursor.execute(
         "INSERT INTO principals (id, name, kind, groups, roles, created_at) VALUES (%s, %s, %s, %s, %s, now())",
         (made.id, made.name, made.kind, sorted(made.groups), sorted(made.roles)),
     )
+    after = {"kind": made.kind, "groups": sorted(made.groups), "roles": sorted(made.roles)}
+    record(cursor, by, "principal.added", principal_id=made.id, subject=made.name, after=after)
     return made
 
 
@@ -109,6 +121,7 @@ def update_principal(
     groups: Iterable[str] | None = None,
     roles: Iterable[str] | None = None,
     disabled: bool | None = None,
+    by: Changer | None = None,
 ) -> Principal:
     """Change what is given and leave the rest; it holds from the next request on.
 
@@ -119,24 +132,35 @@ def update_principal(
         found = _find(cursor, name, "FOR UPDATE")
         if found is None:
             raise NotFound(f"there is no principal {name!r}")
-        changed = _checked(
+        changed = checked_principal(
             name=name,
             kind=found.kind,
             groups=found.groups if groups is None else groups,
             roles=found.roles if roles is None else roles,
             id=found.id,
         )
-        cursor.execute(
-            "UPDATE principals SET groups = %s, roles = %s, disabled_at ="
-            " CASE WHEN %s::boolean IS NULL THEN disabled_at WHEN %s THEN coalesce(disabled_at, now()) END"
-            " WHERE id = %s",
+        row = cursor.execute(
+            "UPDATE principals p SET groups = %s, roles = %s, disabled_at ="
+            " CASE WHEN %s::boolean IS NULL THEN p.disabled_at WHEN %s THEN coalesce(p.disabled_at, now()) END"
+            " FROM principals was WHERE was.id = p.id AND p.id = %s"
+            " RETURNING was.disabled_at IS NOT NULL, p.disabled_at IS NOT NULL",
             (sorted(changed.groups), sorted(changed.roles), disabled, disabled, changed.id),
-        )
+        ).fetchone()
+        record_rights(cursor, by, found, changed)
+        if row is not None and row[0] != row[1]:
+            told: Change = "principal.disabled" if row[1] else "principal.enabled"
+            record(cursor, by, told, principal_id=changed.id, subject=name)
     return changed
 
 
 def ensure_principal(
-    database: Database, *, name: str, kind: Kind, groups: Iterable[str] = (), roles: Iterable[str] = ()
+    database: Database,
+    *,
+    name: str,
+    kind: Kind,
+    groups: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    by: Changer | None = None,
 ) -> Principal:
     """The principal with exactly these groups and roles, created or updated.
 
@@ -145,10 +169,10 @@ def ensure_principal(
     with database.transaction() as cursor:
         found = _find(cursor, name)
     if found is None:
-        return create_principal(database, name=name, kind=kind, groups=groups, roles=roles)
+        return create_principal(database, name=name, kind=kind, groups=groups, roles=roles, by=by)
     if found.kind != kind:
         raise Conflict(f"{name!r} is a {found.kind} and can't become a {kind}", fix="choose another name")
-    return update_principal(database, name, groups=groups, roles=roles)
+    return update_principal(database, name, groups=groups, roles=roles, by=by)
 
 
 def find_principal(cursor: Cursor, name: str) -> Principal | None:
@@ -180,6 +204,7 @@ def create_api_key(
     expires_at: datetime | None = None,
     scopes: Iterable[str] | None = None,
     workflows: Iterable[str] | None = None,
+    by: Changer | None = None,
 ) -> str:
     """A new key for the principal of this name: the only time it is seen. Raises NotFound, InvalidInput.
 
@@ -187,7 +212,7 @@ def create_api_key(
     what is of these; None is all that the principal may do.
     """
     with database.transaction() as cursor:
-        return insert_api_key(cursor, principal, expires_at=expires_at, scopes=scopes, workflows=workflows)
+        return insert_api_key(cursor, principal, expires_at=expires_at, scopes=scopes, workflows=workflows, by=by)
 
 
 def insert_api_key(
@@ -197,20 +222,23 @@ def insert_api_key(
     expires_at: datetime | None = None,
     scopes: Iterable[str] | None = None,
     workflows: Iterable[str] | None = None,
+    by: Changer | None = None,
 ) -> str:
     """The same in the caller's transaction."""
     limits = [None if some is None else sorted(set(some)) for some in (scopes, workflows)]
-    _check_narrowed(*limits)
+    check_narrowed(*limits)
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidInput(errors=[FieldError(path="/expires_at", message="has no time zone", fix="use UTC")])
     prefix, key = _new_key()
-    cursor.execute(
+    row = cursor.execute(
         "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
-        " SELECT %s, id, %s, %s, now(), %s, %s, %s FROM principals WHERE name = %s",
+        " SELECT %s, id, %s, %s, now(), %s, %s, %s FROM principals WHERE name = %s RETURNING principal_id",
         (new_id(), prefix, _digest(key), expires_at, *limits, principal),
-    )
-    if cursor.rowcount == 0:
+    ).fetchone()
+    if row is None:
         raise NotFound(f"there is no principal {principal!r}")
+    after = _told(prefix, expires_at, *limits)
+    record(cursor, by, "key.made", principal_id=row[0], subject=principal, after=after)
     return key
 
 
@@ -238,15 +266,21 @@ def list_api_keys(database: Database, principal: str) -> list[ApiKey]:
         ]
 
 
-def revoke_api_key(database: Database, key_id: UUID) -> None:
+def revoke_api_key(database: Database, key_id: UUID, *, by: Changer | None = None) -> None:
     """End a key for good, with the next request; once more is no error. Raises NotFound."""
     with database.transaction() as cursor:
-        cursor.execute("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s", (key_id,))
-        if cursor.rowcount == 0:
+        row = cursor.execute(
+            "UPDATE api_keys SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL"
+            " RETURNING principal_id, prefix, expires_at, scopes, workflows",
+            (key_id,),
+        ).fetchone()
+        if row is not None:
+            record(cursor, by, "key.revoked", principal_id=row[0], before=_told(*row[1:]))
+        elif cursor.execute("SELECT 1 FROM api_keys WHERE id = %s", (key_id,)).fetchone() is None:
             raise NotFound("there is no such API key")
 
 
-def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> str:
+def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta, by: Changer | None = None) -> str:
     """A new key for the same principal and the same ends, made to last as long as the old one was.
 
     The old one ends after `overlap`.
@@ -255,7 +289,7 @@ def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> s
     prefix, key = _new_key()
     with database.transaction() as cursor:
         row = cursor.execute(
-            "SELECT p.id, k.expires_at - k.created_at, k.scopes, k.workflows"
+            "SELECT p.id, k.prefix, k.expires_at, k.expires_at - k.created_at, k.scopes, k.workflows"
             " FROM api_keys k JOIN principals p ON p.id = k.principal_id"
             " WHERE k.id = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
             " AND p.disabled_at IS NULL FOR UPDATE OF k",
@@ -267,16 +301,18 @@ def rotate_api_key(database: Database, key_id: UUID, *, overlap: timedelta) -> s
             raise Conflict(
                 "the key is revoked or has expired, or its principal is disabled", fix="signoff key create NAME"
             )
-        principal_id, lasts, *limits = row
-        cursor.execute(
+        principal_id, old, ends, lasts, *limits = row
+        made = cursor.execute(
             "INSERT INTO api_keys (id, principal_id, prefix, hash, created_at, expires_at, scopes, workflows)"
-            " VALUES (%s, %s, %s, %s, now(), now() + %s, %s, %s)",
+            " VALUES (%s, %s, %s, %s, now(), now() + %s, %s, %s) RETURNING expires_at",
             (new_id(), principal_id, prefix, _digest(key), lasts, *limits),
-        )
+        ).fetchone()
         # least() leaves nulls out: a key without an end gets one.
         cursor.execute(
             "UPDATE api_keys SET expires_at = least(expires_at, now() + %s) WHERE id = %s", (overlap, key_id)
         )
+        before, after = _told(old, ends, *limits), _told(prefix, None if made is None else made[0], *limits)
+        record(cursor, by, "key.rotated", principal_id=principal_id, before=before, after=after)
     return key
 
 
@@ -314,6 +350,14 @@ def _new_key() -> tuple[str, str]:
     return prefix, f"so_{prefix}_{secrets.token_urlsafe(32)}"
 
 
+def _told(
+    prefix: str, expires_at: datetime | None, scopes: Sequence[str] | None, workflows: Sequence[str] | None
+) -> dict[str, Any]:
+    """A key as changes tell of it: what names it, and never what opens."""
+    at = None if expires_at is None else expires_at.isoformat()
+    return {"prefix": prefix, "expires_at": at, "scopes": scopes, "workflows": workflows}
+
+
 def _digest(key: str) -> bytes:
     # No slow password hash: there is nothing to guess in 256 random bits, and every request pays for this.
     return hashlib.sha256(key.encode()).digest()
@@ -322,7 +366,7 @@ def _digest(key: str) -> bytes:
 def _find(
     cursor: Cursor, name: str, also: Literal["", "FOR UPDATE", "AND disabled_at IS NULL"] = ""
 ) -> Principal | None:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         return None
     statement = "SELECT id, name, kind, groups, roles FROM principals WHERE name = %s "
     row = cursor.execute(statement + also, (name,)).fetchone()
@@ -346,38 +390,3 @@ def principal_from_row(row: Sequence[Any]) -> Principal:
 def _some(listed: Iterable[str] | None) -> frozenset[str] | None:
     # Nothing at all is what a key can't be narrowed to; were it stored, it would open nothing.
     return None if listed is None else frozenset(listed)
-
-
-def _check_narrowed(scopes: Sequence[str] | None, workflows: Sequence[str] | None) -> None:
-    faults = []
-    for path, listed, is_one, fix in (
-        ("/scopes", scopes, SCOPE_NAMES.__contains__, f"some of {', '.join(SCOPE_NAMES)}"),
-        ("/workflows", workflows, is_name, f"names of workflows, at most {MAX_KEY_WORKFLOWS}"),
-    ):
-        if listed is not None and not 1 <= len(listed) <= MAX_KEY_WORKFLOWS:
-            faults.append(FieldError(path=path, message=f"there are {len(listed)}", fix=fix))
-        for value in listed or ():
-            if not is_one(value):
-                faults.append(FieldError(path=path, message=f"{value!r} is not one", fix=fix))
-    if faults:
-        raise InvalidInput(errors=faults)
-
-
-_FORM = "1 to 64 of a-z, 0-9, '.', '_', '@' and '-', starting with a letter or a digit"
-
-
-def _checked(*, name: str, kind: Any, groups: Iterable[str], roles: Iterable[str], id: UUID | None = None) -> Principal:
-    groups, roles = frozenset(groups), frozenset(roles)
-    faults = [] if _NAME.fullmatch(name) else [("/name", f"{name!r} is not a name", _FORM)]
-    if kind not in KINDS:
-        faults.append(("/kind", f"{kind!r} is not a kind", f"one of {', '.join(KINDS)}"))
-    if len(groups) > MAX_GROUPS:
-        faults.append(("/groups", f"there are {len(groups)}", f"at most {MAX_GROUPS}"))
-    for group in sorted(groups):
-        if not _NAME.fullmatch(group):
-            faults.append(("/groups", f"{group!r} is not a name", _FORM))
-    for role in sorted(roles.difference(ROLES)):
-        faults.append(("/roles", f"{role!r} is not a role", f"some of {', '.join(ROLES)}"))
-    if faults:
-        raise InvalidInput(errors=[FieldError(path=path, message=message, fix=fix) for path, message, fix in faults])
-    return Principal(id=id or new_id(), name=name, kind=kind, groups=groups, roles=roles)

@@ -16,7 +16,9 @@ import psycopg
 from signoff.errors import Conflict, Forbidden, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.store.database import Cursor, Database
-from signoff.store.identity import MAX_GROUPS, insert_principal, principal_from_row
+from signoff.store.identity import insert_principal, principal_from_row
+from signoff.store.identity_changes import Changer, record, record_rights
+from signoff.store.identity_checks import MAX_GROUPS
 
 DEFAULT_ROLES = ("requester", "reviewer")
 """What a person may do whose roles no claim gives: start runs, and decide what they are asked."""
@@ -74,19 +76,21 @@ def use_sign_in(database: Database, state: str, *, lasts: timedelta) -> bool:
         return cursor.rowcount == 1
 
 
-def link_identity(database: Database, name: str, *, issuer: str, subject: str) -> None:
+def link_identity(database: Database, name: str, *, issuer: str, subject: str, by: Changer | None = None) -> None:
     """Let this identity sign in as the person of this name. Raises NotFound, InvalidInput, Conflict."""
     if not is_subject(subject):
         raise InvalidInput(f"a subject is 1 to {MAX_SUBJECT} printable ASCII characters", fix="the claim `sub`")
     try:
         with database.transaction() as cursor:
-            cursor.execute(
+            row = cursor.execute(
                 "INSERT INTO provider_identities (issuer, subject, principal_id, created_at)"
-                " SELECT %s, %s, id, now() FROM principals WHERE name = %s AND kind = 'user'",
+                " SELECT %s, %s, id, now() FROM principals WHERE name = %s AND kind = 'user' RETURNING principal_id",
                 (issuer, subject, name),
-            )
-            if cursor.rowcount == 0:
+            ).fetchone()
+            if row is None:
                 raise NotFound(f"there is no person {name!r}")
+            after = {"issuer": issuer, "subject": subject}
+            record(cursor, by, "provider.linked", principal_id=row[0], subject=name, after=after)
     except psycopg.errors.UniqueViolation as error:
         raise Conflict("this subject signs in as somebody already") from error
 
@@ -104,11 +108,16 @@ def _made(cursor: Cursor, known: Known, *, create: bool) -> Principal:
             "the provider gives no name that you can have here", fix="ask an administrator about the claim with it"
         )
     roles = DEFAULT_ROLES if known.roles is None else known.roles
-    made = insert_principal(cursor, name=known.name, kind="user", groups=_bounded(known.groups) or (), roles=roles)
+    by = Changer.provider(known.issuer)
+    made = insert_principal(
+        cursor, name=known.name, kind="user", groups=_bounded(known.groups) or (), roles=roles, by=by
+    )
     cursor.execute(
         "INSERT INTO provider_identities (issuer, subject, principal_id, created_at) VALUES (%s, %s, %s, now())",
         (known.issuer, known.subject, made.id),
     )
+    after = {"issuer": known.issuer, "subject": known.subject}
+    record(cursor, by, "provider.linked", principal_id=made.id, subject=made.name, after=after)
     return made
 
 
@@ -123,7 +132,9 @@ def _refreshed(cursor: Cursor, found: Principal, known: Known, *, disabled: bool
         (_bounded(known.groups), None if known.roles is None else sorted(known.roles), found.id),
     ).fetchone()
     assert row is not None  # it is locked
-    return principal_from_row(row)
+    now = principal_from_row(row)
+    record_rights(cursor, Changer.provider(known.issuer), found, now)
+    return now
 
 
 def _bounded(groups: frozenset[str] | None) -> list[str] | None:

@@ -14,7 +14,8 @@ from signoff.errors import Conflict, FieldError, InvalidInput, NotFound
 from signoff.identity import ROLES
 from signoff.ids import new_id
 from signoff.store.database import Cursor, Database
-from signoff.store.identity import is_name
+from signoff.store.identity_changes import Change, Changer, record
+from signoff.store.identity_checks import is_name
 
 MAX_GRANTS = 200
 """Grants of one principal, and of one group."""
@@ -41,7 +42,7 @@ class GrantView:
     created_at: datetime
 
 
-def grant_role(database: Database, holder: Holder, *, role: str, workflow: str) -> bool:
+def grant_role(database: Database, holder: Holder, *, role: str, workflow: str, by: Changer | None = None) -> bool:
     """Grant a role for one workflow; False where it was granted already. It holds from the next request on.
 
     Raises InvalidInput, NotFound for a principal that is not there, and Conflict where there are too many.
@@ -62,10 +63,12 @@ def grant_role(database: Database, holder: Holder, *, role: str, workflow: str) 
                 f"{holder} has {MAX_GRANTS} roles for one workflow each, and that is the most",
                 fix="grant it to a group, or give a role that holds everywhere",
             )
+        if new:
+            _record(cursor, by, "role.granted", holder, value, after={"role": role, "workflow": workflow})
     return new
 
 
-def revoke_role(database: Database, holder: Holder, *, role: str, workflow: str) -> None:
+def revoke_role(database: Database, holder: Holder, *, role: str, workflow: str, by: Changer | None = None) -> None:
     """Take a grant back, with the next request. Raises NotFound where there is none."""
     with database.transaction() as cursor:
         column, value = _held_by(cursor, holder)
@@ -75,6 +78,7 @@ def revoke_role(database: Database, holder: Holder, *, role: str, workflow: str)
         )
         if cursor.rowcount == 0:
             raise NotFound(f"{holder} has no role {role!r} for {workflow!r}", fix="signoff role list")
+        _record(cursor, by, "role.revoked", holder, value, before={"role": role, "workflow": workflow})
 
 
 def list_grants(database: Database, *, holder: Holder | None = None, workflow: str | None = None) -> list[GrantView]:
@@ -109,6 +113,13 @@ def _held_by(cursor: Cursor, holder: Holder) -> tuple[str, Any]:
     if row is None:
         raise NotFound(f"there is no principal {holder.name!r}", fix="signoff principal list")
     return "principal_id", row[0]
+
+
+def _record(
+    cursor: Cursor, by: Changer | None, change: Change, holder: Holder, value: Any, **told: dict[str, str]
+) -> None:
+    principal_id = None if holder.is_group else value
+    record(cursor, by, change, principal_id=principal_id, subject=holder.name, **told)
 
 
 def _check(holder: Holder, role: str, workflow: str) -> None:

@@ -34,6 +34,7 @@ from signoff.store import (
 )
 from signoff.store.schema_accounts import (
     api_keys,
+    identity_changes,
     passwords,
     principals,
     provider_identities,
@@ -48,6 +49,7 @@ from signoff.store.schema_base import metadata
 
 __all__ = [
     "api_keys",
+    "identity_changes",
     "metadata",
     "passwords",
     "principals",

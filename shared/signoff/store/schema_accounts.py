@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -140,4 +141,20 @@ provider_sign_ins = Table(
     Column("hash", LargeBinary, primary_key=True),
     at("expires_at", nullable=False),
     Index("provider_sign_ins_by_expiry", "expires_at"),
+)
+
+identity_changes = Table(
+    "identity_changes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    at("at", nullable=False),
+    Column("actor", JSON, nullable=False),
+    # A group has none.
+    Column("principal_id", Uuid, ForeignKey("principals.id", name="identity_changes_principal")),
+    Column("subject", Text, nullable=False),
+    Column("change", Text, nullable=False),
+    Column("before", JSON),
+    Column("after", JSON),
+    Index("identity_changes_by_subject", "subject", "at"),
+    Index("identity_changes_by_age", "at"),
 )
