@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from signoff.canonical import Json
+from signoff.canonical import Json, canonical
 from signoff.definition.fields import split_path
 from signoff.definition.graph import GateNode
 from signoff.definition.schemas import validate
@@ -72,7 +72,15 @@ def edited_payload(gate: GateNode, task: HumanTask, option: str, patch: Json | N
     ]
     if errors:
         raise InvalidInput(errors=errors)
-    return merged if merged != task.payload else None
+    return None if _is_same(merged, task.payload) else merged
+
+
+def _is_same(one: Json, other: Json) -> bool:
+    """Whether these are the same JSON: to Python true is 1, and what a reviewer made of one would be lost."""
+    try:
+        return canonical(one) == canonical(other)
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def _not_editable(gate: GateNode, patch: Mapping[str, Any]) -> Iterator[FieldError]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.transitions.desk import Desk
 from tests.unit.transitions.graphs import gate, graph, pay
 
+from signoff.canonical import canonical
 from signoff.errors import InvalidInput
 from signoff.transitions.edits import merge_patch
 
@@ -122,6 +123,12 @@ def test_an_edit_that_changes_nothing_is_an_approval_as_shown() -> None:
     desk = _asked({"amount": 5}, editable=("amount",)).decide("ana", "approve", patch={"amount": 5})
     assert "output" not in desk.log[-1].data
     assert desk.state.outputs == {}
+
+
+@pytest.mark.parametrize(("shown", "edited"), [(1, True), (True, 1), (0, False), ([0], [False])])
+def test_an_edit_to_what_python_takes_for_the_same_is_an_edit(shown: Any, edited: Any) -> None:
+    desk = _asked({"amount": shown}, editable=("amount",)).decide("ana", "approve", patch={"amount": edited})
+    assert canonical(desk.state.value) == canonical({"amount": edited})
 
 
 def test_an_edit_leaves_by_the_gates_name_and_is_what_the_next_step_receives() -> None:
