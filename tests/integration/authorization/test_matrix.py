@@ -187,9 +187,9 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "who holds it is a stranger": (runs.run_facts, ".with_(holds)", "", "POST /runs/{run_id}/cancel"),
     "all of them are listed": (
         queries_human_tasks.list_human_tasks,
-        "where += visible_human_tasks(viewer)",
-        "pass",
-        "GET /inbox",
+        " + visible_human_tasks(viewer)",
+        "",
+        "GET /api/v1/human-tasks",
     ),
     "anybody reads the log": (
         signoff_api.runs.read_events,
@@ -199,13 +199,13 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "anybody takes the evidence": (
         signoff_api.inbox.audit.export_audit_of_run,
-        "authorize(visit.principal, Action.READ_AUDIT)",
+        "may_audit(visit.engine, run_id, visit.principal)",
         "pass",
         "GET /audit/{run_id}/export",
     ),
     "anybody registers": (
         signoff_api.workflows.register_workflow,
-        "authorize(context.principal, Action.REGISTER_WORKFLOW)",
+        "authorize(context.principal, Action.REGISTER_WORKFLOW, WorkflowFacts(workflow=name))",
         "pass",
         "PUT /api/v1/workflows/{name}",
     ),
