@@ -58,7 +58,10 @@ class DatabaseClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A run that this worker holds under `epoch`, standing at `step`. `row` and `clock` are what it was read with."""
+    """A run that this worker holds under `epoch`, standing at `step`.
+
+    `row` and `clock` are what it was read with. An inline step after one that was recorded under lock has no row.
+    """
 
     run_id: UUID
     epoch: int
@@ -239,7 +242,14 @@ def completed(core: Core, claimed: Claimed, locked: Locked, output: Json, *, wor
         lease = core.resting_lease(claimed.graph, state, epoch=claimed.epoch)
         return Completed(locked=locked, lease=lease, following=None)
     lease = _next_lease(core, locked, worker)
-    held = Claimed(run_id=claimed.run_id, epoch=lease.epoch, graph=claimed.graph, step=following, state=state)
+    held = Claimed(
+        run_id=claimed.run_id,
+        epoch=lease.epoch,
+        graph=claimed.graph,
+        step=following,
+        state=state,
+        clock=DatabaseClock.of(locked.now),
+    )
     return Completed(locked=locked, lease=lease, following=held)
 
 

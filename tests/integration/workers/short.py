@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from signoff import Retry, RunContext, Workflow, step
+from signoff import Gate, Retry, RunContext, Workflow, step
 
 SEEN: list[tuple[str, Any]] = []
 """Which step ran on which value, in order."""
@@ -67,3 +67,4 @@ three_short = Workflow("three-short", [one, two, three])
 paid_last = Workflow("paid-last", [one, two, pay])
 paid_blindly_last = Workflow("paid-blindly-last", [one, pay_blindly])
 handed_over = Workflow("handed-over", [one, elsewhere])
+decided_first = Workflow("decided-first", [Gate("check", reviewers="leads"), two, three])

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.integration.engine.world import REQUESTER, World
+from tests.integration.engine.world import ANA, REQUESTER, World
 from tests.integration.workers import short
 from tests.servers import eventually
 
@@ -316,3 +316,13 @@ def test_a_worker_goes_straight_on_in_another_queue_that_it_serves(
     sent = [queue for _, _, queue in own_world.publisher.taken()]
     assert sent == ([] if status is RunStatus.COMPLETED else ["signoff.gpu"])
     bench.in_hand.close()
+
+
+def test_behind_a_gate_a_run_goes_straight_on_to_its_end(bench: Bench) -> None:
+    (run,) = bench.start(short.decided_first, 1)
+    bench.deliver()
+    bench.world.decide(run, ANA, "approve")
+    bench.work(run)
+    assert bench.statuses([run]) == [RunStatus.COMPLETED]
+    assert bench.world.kinds(run)[-3:] == ["step.completed", "step.completed", "run.completed"]
+    assert short.SEEN == [("two", 0), ("three", 0)]
