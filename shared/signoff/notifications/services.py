@@ -70,7 +70,7 @@ def read_url(url: str, *, services: Collection[str]) -> Service:
     if found is None or found[1] not in services:
         raise _bad(
             "the scheme is not among those of SIGNOFF_NOTIFY_SERVICES",
-            fix="mailto://server/person@example.com, slack://…; docs/notifications.md has the list",
+            fix="mailto://server/person@example.com?from=me@example.com, slack://…; docs/notifications.md has the list",
         )
     if url.count("://") > 1 or "," in url:
         raise _bad("a channel is one URL; write a comma as %2C, and :// within it as %3A%2F%2F")

@@ -5,18 +5,35 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 from tests.integration.audit.notary import Notary
-from tests.integration.engine.world import World, shift_clock
+from tests.integration.engine.world import RecordingPublisher, World, shift_clock
 from tests.integration.store.states import a_run_in_every_state
+from tests.unit.transitions.graphs import gate, graph, pay
 
+from signoff.engine import DecisionRequest, Engine, channels
 from signoff.errors import SignoffError
+from signoff.model import SYSTEM
+from signoff.settings import Settings
 from signoff.store import grants, schema
+from signoff.store.callbacks import add_callback, link_person, remove_callback, unlink_person
+from signoff.store.database import Database
+from signoff.store.delegations import NewDelegation
+from signoff.store.identity import create_api_key, create_principal, list_api_keys, revoke_api_key
+from signoff.store.notification_events import expand
+from signoff.store.passwords import prove, remove_password, set_password
+from signoff.store.role_grants import Holder, grant_role, revoke_role
+from signoff.store.sessions import revoke_all_sessions, start_session
+from signoff.store.task_links import find_link
+
+MAIL = "mailto://mail.example.com/leads@example.com?from=signoff@example.com"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +109,62 @@ def test_the_application_lives_its_whole_life_and_changes_no_event(roles: Roles)
     with psycopg.connect(roles.owner) as owner:
         owner.execute("UPDATE events SET data = data")  # type: ignore[call-overload]
         owner.rollback()
+
+
+def test_the_application_does_all_that_people_and_programs_are_given_by(roles: Roles) -> None:
+    """Each table beside the log is written and cleared by who has these grants and no more."""
+    settings = Settings(database_url=roles.application)
+    engine = Engine(database=Database.connect(roles.application), publisher=RecordingPublisher(), settings=settings)
+    database = engine.database
+    try:
+        ana, root = (
+            create_principal(database, name=name, kind="user", groups=groups, roles=[role])
+            for name, groups, role in (("ana", ["leads"], "requester"), ("root", [], "admin"))
+        )
+        create_principal(database, name="ben", kind="user")
+        revoke_api_key(database, _new_key(database))
+        grant_role(database, Holder(name="ben"), role="auditor", workflow="small")
+        revoke_role(database, Holder(name="ben"), role="auditor", workflow="small")
+        engine.register(graph(gate("ok", "pay", four_eyes=False), pay()), by=SYSTEM)
+        limit = engine.set_limit(subject="group:leads", limit="true", by=root)
+        engine.remove_limit(limit.id, by=root)
+        engine.delegate(NewDelegation(kind="delegation", delegate="ben"), by=ana)
+        for each in engine.list_delegations(by=ana):
+            engine.end_delegation(each.id, by=ana)
+        run = engine.start(workflow="small", input={"amount": 1}, requester=ana).run_id
+        with database.autocommit() as cursor:
+            row = cursor.execute("SELECT id, payload_sha256 FROM human_tasks WHERE run_id = %s", (run,)).fetchone()
+        assert row is not None
+        engine.snooze(row[0], until=datetime.now(UTC) + timedelta(hours=1), by=ana)
+        engine.unsnooze(row[0], by=ana)
+        channel = channels.add(database, settings, subject="group:leads", url=MAIL, by=root)
+        with database.transaction() as cursor:
+            expand(cursor, limit=10)
+        found = find_link(database, engine.issue_task_link(row[0], "ana").token)
+        assert found is not None
+        said = DecisionRequest(decision="approve", payload_sha256=row[1], surface="link")
+        engine.decide_by_link(found, said, by=ana)
+        channels.remove(database, channel.id, by=root)
+        set_password(database, "ana", "four words to guess")
+        assert prove(database, "ana", "one word to guess", address="192.0.2.1") is None
+        assert prove(database, "ana", "four words to guess", address="192.0.2.1") is not None
+        remove_password(database, "ana")
+        add_callback(database, "portal")
+        link_person(database, "portal", "ana", external_id="U1")
+        unlink_person(database, "portal", external_id="U1")
+        remove_callback(database, "portal")
+        start_session(database, ana, hours=1, user_agent="x", key=None)
+        revoke_all_sessions(database, "ana")
+        engine.sweep()
+        assert engine.verify().ok
+    finally:
+        engine.close()
+    _all_refused(roles.application, WRITES)
+
+
+def _new_key(database: Database) -> UUID:
+    create_api_key(database, "ana", scopes=["runs:read"], workflows=["small"])
+    return list_api_keys(database, "ana")[0].id
 
 
 def test_an_auditor_anchors_and_verifies_and_writes_nothing(roles: Roles, tmp_path: Path) -> None:
