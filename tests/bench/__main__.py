@@ -7,6 +7,7 @@ docs/performance.md. With any, it writes to .bench/ alone, unless it is told to 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ QUICK = Effort(seconds=1.0, repeats=1, samples=40, parked=300)
 
 
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _interrupted)
     options = _options(arguments)
     effort = QUICK if options.quick else FULL
     found, failed = Found(), []
@@ -44,6 +46,11 @@ def main(arguments: list[str]) -> int:
     report.write(found, folder, quick=options.quick, page=for_docs)
     say(f"{time.monotonic() - began:5.0f} s  written to {folder.relative_to(ROOT)}/")
     return 1 if failed else 0
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """SIGTERM ends the tool as ^C does: with all that it has started."""
+    raise KeyboardInterrupt
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -170,10 +170,11 @@ def _rounded(told: dict[str, Any]) -> dict[str, Any]:
 def _origin(told: dict[str, Any]) -> str:
     on = told["machine"]
     effort = "a quick run, of one short repeat" if told["quick"] else "a full run"
+    busy = " Other work kept the machine busy: only ratios mean anything." if on["load"] > 2 * on["cores"] else ""
     return (
         f"Measured {told['measured_at']} at commit `{told['commit'][:12]}`, {effort}: {on['processor']}, {on['cores']} "
         f"cores, {on['memory_gib']} GiB, Python {on['python']}, load {on['load']} at the end. Medians; minimum and "
-        "maximum of the repeats in brackets."
+        f"maximum of the repeats in brackets.{busy}"
     )
 
 
