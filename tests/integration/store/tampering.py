@@ -93,6 +93,8 @@ def changes(column: sa.Column[Any]) -> list[str]:
             made += [f"""{name} || '{{"forged": "1"}}'""", "'{}'", "'[]'"]
         case sa.JSON():
             made += ["""'{"forged": true}'""", "'[]'", "'1e999'", """'{"type": "user", "id": "1", "name": "max"}'"""]
+        case sa.ARRAY(item_type=sa.BigInteger()):
+            made += [f"array_append({name}, 7::bigint)", "'{}'"]
         case sa.ARRAY():
             made += [f"array_append({name}, 'mallory')", "'{}'"]
         case sa.Text():
