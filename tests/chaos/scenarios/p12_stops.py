@@ -123,6 +123,7 @@ def handed_back(arena: Arena) -> Outcome:
             load.note_recovery(time.monotonic() - began)
             faults.counts["stop mid-step"] += 1
         problems = [f"{watched.name} has not ended" for watched in stopping if watched.alive]
+        load.add([])  # Nothing could end until now, which is no standstill.
         load.wait()
     return arena.judged([load], faults, tried=arena.size.tries, problems=problems, recover=PROMISED_SECONDS)
 
