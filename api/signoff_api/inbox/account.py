@@ -1,4 +1,4 @@
-"""One's own account: who one is here, what one may do, and changing the password."""
+"""One's own account: who one is here, what one may do, being away, and changing the password."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from uuid import UUID
 
 from flask import Response, request
 
-from signoff.errors import FieldError, Forbidden, InvalidInput, SignoffError, TooManyAttempts, Unavailable
+from signoff.errors import Conflict, FieldError, Forbidden, InvalidInput, SignoffError, TooManyAttempts, Unavailable
 from signoff.passwords import MAX_LENGTH, MIN_LENGTH
 from signoff.store.passwords import change_password, has_password
 from signoff_api import problems
+from signoff_api.inbox import away
 from signoff_api.inbox.pages import Pages, Visit, render, see_other
 from signoff_api.inbox.sign_in import client_address
 
@@ -18,8 +19,8 @@ pages = Pages()
 
 @pages.route("GET", "/account", key="account")
 def show_account(visit: Visit) -> Response:
-    """Who has signed in, and the form for another password."""
-    return _page(visit, changed=request.args.get("changed") == "password")
+    """Who has signed in, who stands in for whom, and the form for another password."""
+    return _page(visit, changed=request.args.get("changed", ""))
 
 
 @pages.route("POST", "/account/password", key="account")
@@ -30,6 +31,23 @@ def change_own_password(visit: Visit) -> Response:
     except (InvalidInput, Forbidden, TooManyAttempts, Unavailable) as error:
         return _page(visit, problem=error)
     return see_other("/account?changed=password")
+
+
+@pages.route("POST", "/account/away", key="account")
+def be_away(visit: Visit) -> Response:
+    """Say that one is away, and who decides meanwhile: what `POST /delegations` does."""
+    try:
+        visit.engine.delegate(away.asked(request.form), by=visit.principal)
+    except (InvalidInput, Conflict) as error:
+        return _page(visit, typed=away.refused(request.form, error), status=problems.kind_of(error).status)
+    return see_other("/account?changed=away")
+
+
+@pages.route("POST", "/account/away/{delegation_id}/end", key="account")
+def be_back(visit: Visit, delegation_id: UUID) -> Response:
+    """End an absence or a delegation of one's own now."""
+    visit.engine.end_delegation(delegation_id, by=visit.principal)
+    return see_other("/account?changed=back")
 
 
 def _change(visit: Visit) -> None:
@@ -48,13 +66,21 @@ def _change(visit: Visit) -> None:
     )
 
 
-def _page(visit: Visit, *, problem: SignoffError | None = None, changed: bool = False) -> Response:
+def _page(
+    visit: Visit,
+    *,
+    problem: SignoffError | None = None,
+    changed: str = "",
+    typed: away.Typed | None = None,
+    status: int = 200,
+) -> Response:
     response = render(
         "account.html",
         visit,
-        200 if problem is None else problems.kind_of(problem).status,
+        status if problem is None else problems.kind_of(problem).status,
         title="Account",
         problem=problem,
+        away=away.shown(visit, typed),
         changed=changed,
         grants=sorted((grant.workflow, grant.role) for grant in visit.principal.grants),
         has_password=has_password(visit.engine.database, visit.principal),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.acceptance.inbox.browser import PHONE, WIDE, axe_violations, overflow
 from tests.acceptance.inbox.conftest import Open
-from tests.acceptance.inbox.flows import letter, opened, value
+from tests.acceptance.inbox.flows import LETTER, letter, opened, value
 
 pytestmark = pytest.mark.xdist_group("chromium")
 
@@ -46,6 +47,10 @@ def screens(running: Any) -> Iterator[Screens]:
     late = opened(requester, ana, letter(admin, "screen-late", "due: 50ms"), "S-5")
     form = "form: {type: object, properties: {grade: {enum: [A, B], type: string}, ok: {type: boolean}}}"
     filled = opened(requester, ana, letter(admin, "screen-form", form), "S-6")
+    limited = opened(requester, ana, letter(admin, "screen-limit", "authority: true", "above: support-managers"), "S-7")
+    put_off = opened(requester, ana, letter(admin, "screen-put-off"), "S-8")
+    ana.put(f"/human-tasks/{put_off['id']}/snooze", {"until": _ahead(hours=4)}).ok()
+    lent = _lent(admin, requester, running.as_("uma"), cleo)
     failed = requester.start("lies", {"text": "A step that returns something else than it says."})
     article = requester.start("publish", {"slug": "spring-sale", "title": "Spring sale", "body": "From Monday."})
     after = cleo.parked(article)
@@ -64,6 +69,10 @@ def screens(running: Any) -> Iterator[Screens]:
         "review-not-eligible": ("ana", f"/inbox/{own['id']}"),
         "review-overdue": ("ana", f"/inbox/{late['id']}"),
         "review-form": ("ana", f"/inbox/{filled['id']}"),
+        "review-over-limit": ("ana", f"/inbox/{limited['id']}"),
+        "review-put-off": ("ana", f"/inbox/{put_off['id']}"),
+        "review-in-stead": ("cleo", f"/inbox/{lent['id']}"),
+        "account": ("uma", "/account"),
         "review-after": ("cleo", f"/inbox/{after['id']}"),
         "runs": ("ana", "/runs"),
         "run": ("ana", f"/runs/{refunds[0]['run_id']}"),
@@ -81,9 +90,23 @@ def screens(running: Any) -> Iterator[Screens]:
 NAMES = (
     "sign-in", "inbox", "inbox-empty", "inbox-overdue", "inbox-done", "inbox-search-nothing", "review",
     "review-changed", "review-decided", "review-grace", "review-not-eligible", "review-overdue", "review-form",
+    "review-over-limit", "review-put-off", "review-in-stead", "account",
     "review-after", "runs", "run", "run-finished", "run-failed", "audit", "audit-run", "insights", "link",
     "link-of-another", "nothing-there",
 )  # fmt: skip
+
+
+def _ahead(**ahead: float) -> str:
+    return (datetime.now(UTC) + timedelta(**ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _lent(admin: Any, requester: Any, owner: Any, other: Any) -> Any:
+    """A human task that another may decide in the stead of whom it asks, who is away the week after."""
+    admin.register(LETTER.format(name="screen-lent", more="").replace("support-leads", "user:uma"))
+    owner.post("/delegations", {"delegate": "cleo", "workflow": "screen-lent", "note": "for the forms"}).ok(201)
+    away = {"kind": "absence", "delegate": "max", "from": _ahead(days=7), "until": _ahead(days=14)}
+    owner.post("/delegations", away).ok(201)
+    return opened(requester, other, "screen-lent", "S-9")
 
 
 def _link(running: Any, task: dict[str, Any], person: str) -> str:

@@ -322,6 +322,9 @@ PAGES: dict[str, tuple[Sender, Reader]] = {
     "GET /account": (_page("/account"), plain),
     # It would end the other sessions, and the others still need theirs.
     "POST /account/password": (_form("/account/password", new="one", again="two"), let_through),
+    "POST /account/away": (_form("/account/away", until="2999-01-01", substitute="nobody-there"), let_through),
+    # No delegation has the id of a run; whose it is matters where there is one.
+    "POST /account/away/{delegation_id}/end": (_form("/account/away/<RUN>/end"), let_through),
     "GET /sign-in/{token}": (lambda call: call.page(f"/sign-in/{call.link()}"), plain),
     "POST /sign-in/{token}": (lambda call: call.sign_in(f"/sign-in/{call.link()}"), plain),
     # There is no provider here, and that is told to everybody.

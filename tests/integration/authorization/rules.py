@@ -178,6 +178,8 @@ PAGES: dict[str, Rule] = {
     "POST /sign-in/password": Rule(may=lambda who: who.kind == "user"),
     "GET /account": _SIGNED_IN,
     "POST /account/password": _SIGNED_IN,
+    "POST /account/away": Rule(may=_is_a_person_or("admin"), knows=_anybody),
+    "POST /account/away/{delegation_id}/end": _SIGNED_IN,
     "GET /sign-in/{token}": Rule(may=lambda who: who.kind == "user", public=True),
     "POST /sign-in/{token}": Rule(may=lambda who: who.kind == "user", public=True),
     "GET /sign-in/oidc": _PUBLIC,
