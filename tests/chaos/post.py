@@ -32,6 +32,7 @@ MOST = 5
 LONGEST_SECONDS = 1.5
 LOOK_SECONDS = 0.005
 BATCH = 100
+PAUSE_SECONDS = 0.1
 AT_ONCE = 0.4
 """The share of copies that come in the same moment as the one before."""
 
@@ -180,14 +181,17 @@ class Courier:
         connection.close()
 
     def _post(self, connection: http.client.HTTPConnection, data: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-        try:
-            connection.request("POST", self._path, data, {"Content-Type": "application/json"} | headers)
-            response = connection.getresponse()
-            found = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            # A kept connection that was closed meanwhile; it is delivered again.
-            connection.close()
-            self._answers.note_broken("POST callback", error)
-            return self._post(connection, data, headers)
-        self._answers.note("POST callback", response.status, response.headers.get("Content-Type", ""), found)
-        return response.status, json.loads(found)
+        """The answer. A kept connection may have been closed meanwhile, and then it is delivered once more."""
+        while not self._ending.is_set():
+            try:
+                connection.request("POST", self._path, data, {"Content-Type": "application/json"} | headers)
+                response = connection.getresponse()
+                found = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._answers.note_broken("POST callback", error)
+                self._ending.wait(PAUSE_SECONDS)
+                continue
+            self._answers.note("POST callback", response.status, response.headers.get("Content-Type", ""), found)
+            return response.status, json.loads(found)
+        return 0, None

@@ -53,7 +53,7 @@ class Race:
 def made_engine(database_url: str, *, pool_size: int) -> Engine:
     """An engine that sends nothing: nobody works here."""
     # What was approved stays queued, and no sweep is to look at it again.
-    settings = Settings(database_url=database_url, republish_seconds=600)  # type: ignore[arg-type]
+    settings = Settings(database_url=database_url, republish_seconds=600)
     database = Database.connect(database_url, pool_size=pool_size)
     return Engine(database=database, publisher=RecordingPublisher(), settings=settings)
 

@@ -185,7 +185,7 @@ def _check_database(database_url: str, found: Judgement) -> None:
 
 def _asked(database_url: str, question: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(database_url) as connection:
-        return connection.execute(question).fetchall()  # type: ignore[arg-type]
+        return connection.execute(question).fetchall()
 
 
 def _environment() -> dict[str, str]:

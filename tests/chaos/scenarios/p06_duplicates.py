@@ -18,7 +18,7 @@ from tests.chaos.post import Courier, Postman, Sorting
 from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
 from tests.chaos.workload import Item, Wish
 
-SETTINGS = QUICK | {
+SETTINGS = dict(QUICK) | {
     "SIGNOFF_MODULES": f"{FLOWS},tests.chaos.flows_drafts",
     # Whatever comes twice is the post office's doing: no lease ends meanwhile, and little is sent again.
     "SIGNOFF_LEASE_SECONDS": "30",
@@ -116,7 +116,7 @@ def _other_logs(plant: Plant, items: Sequence[Delivered], load: ByHand) -> list[
         " GROUP BY run_id",
         list(load.started.values()),
     )
-    logs: dict[str, str] = dict(rows)  # type: ignore[arg-type]
+    logs: dict[str, str] = dict(rows)
     found = []
     for item in items:
         log = logs.get(load.started.get(item.number, ""))
@@ -145,11 +145,13 @@ class _Callbacks:
 
     def play(self) -> None:
         """All of it, until the last copy was delivered and the last run has ended."""
-        self.load.in_lanes(self.items, LANES, self._item)
-        self.load.wait()
-        if not wait_for(lambda: self.courier.done, seconds=DELIVERED_SECONDS):
-            self.load.wrong.append("callbacks were not all delivered")
-        self.courier.close()
+        try:
+            self.load.in_lanes(self.items, LANES, self._item)
+            self.load.wait()
+            if not wait_for(lambda: self.courier.done, seconds=DELIVERED_SECONDS):
+                self.load.wrong.append("callbacks were not all delivered")
+        finally:
+            self.courier.close()
         for message_id, replies in self.courier.replies.items():
             self._judge(message_id, replies)
 

@@ -20,7 +20,7 @@ from tests.chaos.plant import FLOWS, QUICK, Plant, wait_for
 from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
 from tests.chaos.workload import Item, Wish
 
-SETTINGS = QUICK | {"SIGNOFF_MODULES": f"{FLOWS},tests.chaos.flows_drafts"}
+SETTINGS = dict(QUICK) | {"SIGNOFF_MODULES": f"{FLOWS},tests.chaos.flows_drafts"}
 LANES = 4
 BATCH = 25
 """Runs that are approved while no worker moves."""
@@ -196,7 +196,7 @@ class _Changes:
     def _overwrite(self, statement: str, run_id: str, value: Any, *, counts: bool = True) -> None:
         """Behind the back of everybody, as who has the database may."""
         with psycopg.connect(self.plant.direct_url, autocommit=True) as connection:
-            changed = connection.execute(statement, (json.dumps(value), run_id)).rowcount  # type: ignore[call-overload]
+            changed = connection.execute(statement, (json.dumps(value), run_id)).rowcount
         assert changed == 1, f"{changed} rows of {run_id} were overwritten"
         self.faults.counts[statement.split()[1] + " overwritten"] += counts
 
