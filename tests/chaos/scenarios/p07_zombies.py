@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.chaos.workload import Item, Wish
 
 POINTS = ("claim.after_update", "effect.before_call", "effect.after_call", "complete.before_update")
 """Where a process that holds a run falls asleep. At each of them it has something to say when it wakes."""
-BATCH = 12
+BATCH = 24
 """Runs of one round: enough for a process to hold several when it falls asleep."""
 SETTINGS = QUICK | {"SIGNOFF_MODULES": f"{FLOWS},tests.chaos.flows_held", "SIGNOFF_CONCURRENCY": "4"}
 WISHES = {Wish.APPROVE: 3, Wish.EDIT: 1}
@@ -59,7 +60,9 @@ class Zombie:
 )
 def zombies(arena: Arena) -> Outcome:
     """Up to four processes of two pools sleep at once. One wakes while its successor is in the same step, the next when
-    its runs have ended, by turns. A try is a zombie that woke and spoke of a run that is no longer its own.
+    its runs have ended, by turns. In every other round the runs pile up first, and are taken together.
+
+    A try is a zombie that woke and spoke of a run that is no longer its own.
     """
     plant = arena.plant(SETTINGS, workers=2, lose_every=LOSE_EVERY)
     faults, load = arena.faults(plant), arena.load(plant, window=BATCH)
@@ -84,9 +87,10 @@ class Round:
 
     def play(self) -> None:
         draw = self._arena.draw
-        for point in POINTS:
-            self._faults.arm(point, "freeze", draw.randint(1, BATCH // 2))
-        self._load.add(self._batch())
+        with self._piled_up() if self._number % 2 else nullcontext():
+            for point in POINTS:
+                self._faults.arm(point, "freeze", draw.randint(1, BATCH // 2))
+            self._load.add(self._batch())
         sleepers: list[Zombie] = []
         try:
             sleepers = self._asleep()
@@ -97,6 +101,18 @@ class Round:
             for hold in self._plant.folder.glob("hold-*"):
                 hold.unlink(missing_ok=True)
         self._load.wait()
+
+    @contextmanager
+    def _piled_up(self) -> Iterator[None]:
+        """The workers stand still until all runs of the batch queue, so that each process takes several together."""
+        pids = [pid for watched in self._plant.of_kind("worker") for pid in (watched.pid, *watched.children())]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+            wait_for(lambda: len(self._load.started) >= len(self._load.items), seconds=SUCCEEDED_SECONDS)
+        finally:
+            self._wake(pids)
 
     def _batch(self) -> list[Item]:
         made = self._arena.items(BATCH, shares=WISHES)
