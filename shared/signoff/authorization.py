@@ -6,163 +6,49 @@ transaction that records it. What the caller may not see is answered as if it we
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TypeAlias
-
+from signoff.authorization_rules import (
+    BY_ROLE,
+    FOR_ALL,
+    NO_PART,
+    SCOPE_NAMES,
+    SCOPES,
+    Action,
+    ChannelFacts,
+    DelegationFacts,
+    Facts,
+    HumanTaskFacts,
+    Reach,
+    RunFacts,
+    WorkflowFacts,
+)
 from signoff.errors import Forbidden, NotFound
 from signoff.identity import Mandate, Principal
-from signoff.model import Candidates
 
-
-class Action(StrEnum):
-    """Everything that can be asked for."""
-
-    READ_WORKFLOWS = "workflow.read"
-    REGISTER_WORKFLOW = "workflow.register"
-    START_RUN = "run.start"
-    START_OLD_VERSION = "run.start_old_version"
-    LIST_RUNS = "run.list"
-    READ_RUN = "run.read"
-    CANCEL_RUN = "run.cancel"
-    RETRY_RUN = "run.retry"
-    LIST_HUMAN_TASKS = "human_task.list"
-    READ_HUMAN_TASK = "human_task.read"
-    CLAIM = "human_task.claim"
-    RELEASE = "human_task.release"
-    ASSIGN = "human_task.assign"
-    COMMENT = "human_task.comment"
-    SNOOZE = "human_task.snooze"
-    DECIDE = "human_task.decide"
-    DELEGATE = "delegation.manage"
-    READ_DELEGATIONS = "delegation.read"
-    READ_AUDIT = "audit.read"
-    READ_INSIGHTS = "insights.read"
-    MANAGE_WEBHOOKS = "webhook.manage"
-    MANAGE_AUTHORITY = "authority.manage"
-    MANAGE_NOTIFICATIONS = "notification.manage"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowFacts:
-    """What authorization has to know of a workflow, whether there is one of this name or not."""
-
-    workflow: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
-    """What authorization has to know of a run: who started it and who was asked in it."""
-
-    workflow: str
-    requester_id: str
-    candidates: Candidates = field(default_factory=Candidates)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HumanTaskFacts:
-    """What authorization has to know of a human task, and of a decision on it: for whom it is said to be made.
-
-    `acts_for` is the mandate by which it is, read in the transaction that decides; None where it is only said.
-    """
-
-    workflow: str
-    requester_id: str
-    candidates: Candidates
-    assignee: str | None
-    four_eyes: bool
-    on_behalf_of: str | None = None
-    acts_for: Mandate | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DelegationFacts:
-    """What authorization has to know of a delegation: whose right it gives on, and to whom."""
-
-    delegator_id: str
-    delegate_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelFacts:
-    """What authorization has to know of a channel of notifications: whose it is, `user:NAME` or `group:NAME`."""
-
-    subject: str
-
-
-Facts: TypeAlias = WorkflowFacts | RunFacts | HumanTaskFacts | DelegationFacts | ChannelFacts | None
-"""What an action is about; None for all there is, which no role for one workflow and no key for some is enough for."""
-
-_NO_PART = (WorkflowFacts, DelegationFacts, ChannelFacts)
-"""What nobody is a candidate of."""
-
-Reach: TypeAlias = frozenset[str] | None
-"""The workflows a list is to show; None for all of them."""
-
-_BY_ROLE: Mapping[Action, frozenset[str]] = {
-    Action.READ_WORKFLOWS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
-    Action.REGISTER_WORKFLOW: frozenset({"admin", "author"}),
-    Action.START_RUN: frozenset({"admin", "operator", "requester"}),
-    Action.START_OLD_VERSION: frozenset({"admin", "operator", "author"}),
-    Action.LIST_RUNS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
-    Action.READ_RUN: frozenset({"admin", "operator", "auditor"}),
-    Action.CANCEL_RUN: frozenset({"admin", "operator"}),
-    Action.RETRY_RUN: frozenset({"admin", "operator"}),
-    Action.LIST_HUMAN_TASKS: frozenset({"admin", "operator", "author", "requester", "reviewer", "auditor"}),
-    Action.READ_HUMAN_TASK: frozenset({"admin", "operator", "auditor"}),
-    Action.CLAIM: frozenset(),
-    Action.RELEASE: frozenset({"admin", "operator", "auditor"}),
-    Action.ASSIGN: frozenset({"admin", "operator"}),
-    Action.COMMENT: frozenset({"admin", "operator", "auditor"}),
-    Action.SNOOZE: frozenset({"admin", "operator", "auditor"}),
-    Action.DECIDE: frozenset(),
-    Action.DELEGATE: frozenset({"admin"}),
-    Action.READ_DELEGATIONS: frozenset({"admin", "operator", "auditor"}),
-    Action.READ_AUDIT: frozenset({"admin", "operator", "auditor"}),
-    Action.READ_INSIGHTS: frozenset({"admin", "operator", "auditor", "author"}),
-    Action.MANAGE_WEBHOOKS: frozenset({"admin"}),
-    Action.MANAGE_AUTHORITY: frozenset({"admin"}),
-    Action.MANAGE_NOTIFICATIONS: frozenset({"admin"}),
-}
-
-
-_FOR_ALL = (Action.MANAGE_WEBHOOKS, Action.MANAGE_AUTHORITY, Action.MANAGE_NOTIFICATIONS)
-"""What is about no workflow in particular: a role for one is not enough."""
-
-SCOPES: Mapping[Action, str] = {
-    Action.READ_WORKFLOWS: "workflows:read",
-    Action.REGISTER_WORKFLOW: "workflows:register",
-    Action.START_RUN: "runs:start",
-    Action.START_OLD_VERSION: "runs:start",
-    Action.LIST_RUNS: "runs:read",
-    Action.READ_RUN: "runs:read",
-    Action.CANCEL_RUN: "runs:cancel",
-    Action.RETRY_RUN: "runs:retry",
-    Action.LIST_HUMAN_TASKS: "tasks:read",
-    Action.READ_HUMAN_TASK: "tasks:read",
-    Action.CLAIM: "tasks:claim",
-    Action.RELEASE: "tasks:claim",
-    Action.ASSIGN: "tasks:assign",
-    Action.COMMENT: "tasks:comment",
-    Action.SNOOZE: "tasks:claim",
-    Action.DECIDE: "tasks:decide",
-    Action.DELEGATE: "delegations:manage",
-    Action.READ_DELEGATIONS: "delegations:read",
-    Action.READ_AUDIT: "audit:read",
-    Action.READ_INSIGHTS: "insights:read",
-    Action.MANAGE_WEBHOOKS: "webhooks:manage",
-    Action.MANAGE_AUTHORITY: "authority:manage",
-    Action.MANAGE_NOTIFICATIONS: "notifications:manage",
-}
-"""The scope that a narrowed API key needs for each action."""
-
-SCOPE_NAMES = tuple(sorted(set(SCOPES.values())))
+__all__ = [
+    "SCOPES",
+    "SCOPE_NAMES",
+    "Action",
+    "ChannelFacts",
+    "DelegationFacts",
+    "Facts",
+    "HumanTaskFacts",
+    "Reach",
+    "RunFacts",
+    "WorkflowFacts",
+    "authorize",
+    "authorize_list",
+    "is_allowed",
+    "may_list",
+    "may_release_for_others",
+    "oversees",
+    "reach",
+    "stands_for",
+]
 
 
 def reach(principal: Principal, action: Action) -> Reach:
     """The workflows in which the principal's roles let it do this, and its key reaches; None for all of them."""
-    allowed = _BY_ROLE[action]
+    allowed = BY_ROLE[action]
     if not principal.roles.isdisjoint(allowed):
         return principal.workflows
     granted = frozenset(grant.workflow for grant in principal.grants if grant.role in allowed)
@@ -257,7 +143,7 @@ def is_allowed(principal: Principal, action: Action, facts: Facts = None) -> boo
 
 def _has_role(principal: Principal, action: Action, facts: Facts) -> bool:
     found = reach(principal, action)
-    if action in _FOR_ALL:
+    if action in FOR_ALL:
         return found is None
     about = None if facts is None or isinstance(facts, (DelegationFacts, ChannelFacts)) else facts.workflow
     return found is None or about in found
@@ -281,7 +167,7 @@ def _authorize_old_version(principal: Principal, facts: Facts) -> None:
 
 
 def _lacks_role(principal: Principal, action: Action) -> Forbidden:
-    allowed = _BY_ROLE[action]
+    allowed = BY_ROLE[action]
     held = principal.roles | {grant.role for grant in principal.grants}
     if principal.workflows is not None and not held.isdisjoint(allowed):
         return _beyond_key(principal.workflows)
@@ -296,7 +182,7 @@ def _beyond_key(workflows: frozenset[str]) -> Forbidden:
 
 def _expect_scope(principal: Principal, action: Action) -> None:
     # One's own right to give on, and one's own channel, are of every workflow: a key for some must not reach them.
-    if principal.workflows is not None and action in (*_FOR_ALL, Action.DELEGATE):
+    if principal.workflows is not None and action in (*FOR_ALL, Action.DELEGATE):
         raise _beyond_key(principal.workflows)
     if principal.scopes is not None and SCOPES[action] not in principal.scopes:
         fix = f"use a key with it: signoff key create {principal.name} --scope {SCOPES[action]}"
@@ -309,7 +195,7 @@ def _is_reached(principal: Principal, facts: WorkflowFacts | RunFacts | HumanTas
 
 
 def _takes_part(principal: Principal, facts: Facts) -> bool:
-    if facts is None or isinstance(facts, _NO_PART) or not _is_reached(principal, facts):
+    if facts is None or isinstance(facts, NO_PART) or not _is_reached(principal, facts):
         return False
     if facts.requester_id == str(principal.id):
         return True
