@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from signoff.canonical import Json
-from signoff.definition.graph import Graph, StepNode
+from signoff.definition.graph import GateNode, Goto, Graph, Node, StepNode
 from signoff.errors import Conflict, FieldError, InvalidInput
 from signoff.model import Actor, Event, EventType, RunState, RunStatus
 from signoff.transitions.advance import NewId, advance
 from signoff.transitions.fold import Fold, transition, values_received
 from signoff.transitions.staff import Staff
+
+_ASKS = (EventType.GATE_OPENED, EventType.GATE_REVISED, EventType.GATE_DECIDED, EventType.GATE_PASSED)
 
 
 def create(
@@ -116,6 +118,12 @@ def retry(fold: Fold, *, from_step: str | None, history: Iterable[Event], actor:
                 f"step {repeated!r} is irreversible and has been done; from here it would be done again",
                 fix="go on from a step before its gate, so that a person is asked again",
             )
+        superseded = _asked_since(fold.graph, fold.run_id, history, from_step)
+        if superseded is not None:
+            raise Conflict(
+                f"gate {superseded!r} was asked again after the run was at {from_step!r}: it has to allow it",
+                fix="go on from a step before that gate, so that a person is asked again",
+            )
         data["value"] = received[from_step]
     fold.emit(EventType.RUN_RETRIED, data, actor=actor)
     advance(fold, new_id)
@@ -135,6 +143,34 @@ def _would_repeat(graph: Graph, run_id: UUID, history: Iterable[Event], from_ste
     return next((step.name for step in until_gate(graph, from_step) if step.irreversible and step.name in done), None)
 
 
+def _asked_since(graph: Graph, run_id: UUID, history: Iterable[Event], from_step: str) -> str | None:
+    """The gate in front of `from_step` that was asked once more after the run was there; None where none was.
+
+    Whatever was said then, what the step would be given is not what it was said of.
+    """
+    guards = {
+        node.name
+        for node in graph.nodes.values()
+        if isinstance(node, GateNode) and node.mode == "before" and from_step in _behind(graph, node)
+    }
+    asked: str | None = None
+    state: RunState | None = None
+    for event in history:
+        state = transition(graph, state, run_id, event)
+        if event.type in _ASKS and event.data["gate"] in guards:
+            asked = event.data["gate"]
+        if state.node == from_step and state.ending is None:
+            asked = None
+    return asked
+
+
+def _behind(graph: Graph, gate: GateNode) -> set[str]:
+    """The nodes that this gate leads to with no other gate in front of them."""
+    targets = [*gate.routes.values(), gate.on_timeout]
+    starts = {target.node for target in targets if isinstance(target, Goto)} | {gate.next}
+    return {node.name for start in starts for node in _until_gate(graph, start)}
+
+
 def _was_allowed(graph: Graph, event: Event) -> bool:
     if event.type not in (EventType.GATE_PASSED, EventType.GATE_DECIDED):
         return False
@@ -143,11 +179,13 @@ def _was_allowed(graph: Graph, event: Event) -> bool:
 
 def until_gate(graph: Graph, name: str) -> Iterator[StepNode]:
     """The steps from `name` on that no gate in mode before stands in front of."""
-    following: str | None = name
-    while following is not None:
-        node = graph.nodes[following]
-        if isinstance(node, StepNode):
-            yield node
-        elif node.mode == "before":
+    return (node for node in _until_gate(graph, name) if isinstance(node, StepNode))
+
+
+def _until_gate(graph: Graph, name: str | None) -> Iterator[Node]:
+    while name is not None:
+        node = graph.nodes[name]
+        if isinstance(node, GateNode) and node.mode == "before":
             return
-        following = node.next
+        yield node
+        name = node.next

@@ -127,6 +127,7 @@ class Reference:
         self.tasks: list[Asked] = []
         self.received: dict[int, int | None] = {}
         self.done: set[int] = set()
+        self.stale: set[int] = set()
         self._enter()
 
     @property
@@ -206,7 +207,7 @@ class Reference:
         if at != self.at:
             if at not in self.received:
                 raise Refused("invalid")
-            if self.done & set(self._until_gate(at)):
+            if at in self.stale or self.done & set(self._until_gate(at)):
                 raise Refused("conflict")
             self.amount = self.received[at]
         kept = self.outcome if at == self.at and isinstance(self.specs[at], StepSpec) else None
@@ -292,6 +293,7 @@ class Reference:
         while self.at < len(self.specs):
             spec = self.specs[self.at]
             self.received[self.at] = self.amount
+            self.stale.discard(self.at)
             if isinstance(spec, StepSpec):
                 self.status = "queued"
                 return
@@ -305,6 +307,9 @@ class Reference:
     def _asks(self, spec: GateSpec) -> bool:
         """Open, reopen or pass the gate the run has come to; whether it stops here."""
         assert self.amount is not None
+        if not spec.after:
+            # What lies behind it was allowed by an answer that is none any more.
+            self.stale.update(self._behind(self.at + 1))
         earlier = [task for task in self.tasks if task.spec is spec]
         if earlier and earlier[-1].outcome == "changes_requested":
             task = earlier[-1]
@@ -324,11 +329,14 @@ class Reference:
         self.done -= set(self._until_gate(at))
 
     def _until_gate(self, at: int) -> list[int]:
+        return [index for index in self._behind(at) if isinstance(self.specs[index], StepSpec)]
+
+    def _behind(self, at: int) -> list[int]:
+        """What comes from `at` on with no gate in front that stops the run."""
         out = []
         for index in range(at, len(self.specs)):
             spec = self.specs[index]
-            if isinstance(spec, StepSpec):
-                out.append(index)
-            elif not spec.after:
+            if isinstance(spec, GateSpec) and not spec.after:
                 break
+            out.append(index)
         return out

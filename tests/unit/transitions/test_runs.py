@@ -124,6 +124,29 @@ def test_a_step_that_leads_to_one_that_was_done_is_no_way_around() -> None:
         desk.retry("prepare")
 
 
+@pytest.mark.parametrize("said", ["reject", "request_changes", "approve"])
+@pytest.mark.parametrize("from_step", ["prepare", "pay"])
+def test_an_approval_is_worth_nothing_once_its_gate_was_asked_again(said: str, from_step: str) -> None:
+    nodes = graph(
+        step("draft", "ok"),
+        gate("ok", "prepare", options=STANDARD, changes_to="draft", routes={"reject": FAILED}),
+        step("prepare", "pay"),
+        pay(),
+    )
+    desk = Desk.opened(nodes, {}).complete({"amount": 500}).decide("ana", "approve").complete({"amount": 500}).fail()
+    assert desk.retry("pay").state.node == "pay", "so far it is good"
+    again = desk.retry("draft").complete({"amount": 7}).decide("ben", said, note="no")
+    if again.status is not RunStatus.FAILED:
+        again = again.fail()
+    if (said, from_step) == ("approve", "prepare"):
+        assert again.retry(from_step).state.value == {"amount": 7}
+        return
+    with pytest.raises(Conflict) as caught:
+        again.retry(from_step)
+    assert "'ok'" in caught.value.detail
+    assert again.retry("draft").state.node == "draft"
+
+
 def test_a_run_that_its_gate_failed_is_asked_again() -> None:
     desk = Desk.opened(graph(gate("ok", "pay", routes={"reject": FAILED}), pay()), {"a": 1}).decide("ana", "reject")
     assert desk.status is RunStatus.FAILED
