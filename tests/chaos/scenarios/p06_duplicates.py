@@ -69,7 +69,7 @@ class Delivered(Item):
     promise=6,
     title="duplicates and reordering are harmless",
     sizes={
-        Tier.CI: Size(tries=200, faults=1_000),
+        Tier.CI: Size(tries=120, faults=600),
         Tier.LONG: Size(tries=2_000, faults=10_000),
     },
 )
