@@ -58,9 +58,9 @@ _SERVER = (
 )
 _OVERDUE = """
 SELECT lease, count(*), extract(epoch FROM clock_timestamp() - min(due_at)) FROM (
-    SELECT status = 'running' AS lease, due_at FROM runs WHERE due_at < clock_timestamp()
+    SELECT status = 'running' AS lease, due_at FROM runs WHERE due_at < (SELECT clock_timestamp())
     UNION ALL
-    SELECT false, wake_at FROM human_tasks WHERE wake_at < clock_timestamp()
+    SELECT false, wake_at FROM human_tasks WHERE wake_at < (SELECT clock_timestamp())
 ) AS due GROUP BY lease
 """
 _UNSERVED = """

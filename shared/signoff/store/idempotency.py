@@ -76,7 +76,7 @@ def forget_old(cursor: Cursor, *, keep_hours: float, limit: int) -> int:
     """Delete keys past their time, a batch at a time; how many."""
     cursor.execute(
         "DELETE FROM idempotency_keys WHERE (principal_id, key) IN (SELECT principal_id, key FROM idempotency_keys"
-        " WHERE created_at < clock_timestamp() - %s * interval '1 hour' ORDER BY created_at LIMIT %s)",
+        " WHERE created_at < (SELECT clock_timestamp()) - %s * interval '1 hour' ORDER BY created_at LIMIT %s)",
         (keep_hours, limit),
     )
     return cursor.rowcount

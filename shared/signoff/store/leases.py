@@ -1,6 +1,9 @@
 """Statements that touch only the lease of a run, which is no part of its log: claim, renew, give back, resend.
 
 Each is one conditional UPDATE by the database's own clock. When it changes no row there is nothing to do.
+
+What is due is asked with `(SELECT clock_timestamp())`: a clock that is read once bounds the index, where one that is
+read for each row makes PostgreSQL look at every row that will ever be due.
 """
 
 from __future__ import annotations
@@ -107,7 +110,7 @@ class Resend:
 _RESEND = """
 WITH due AS (
     SELECT id, CASE WHEN status = 'queued' THEN least(resends + 1, 30) ELSE 0 END AS resends FROM runs
-    WHERE due_at <= clock_timestamp() AND status IN ('queued', 'retrying')
+    WHERE due_at <= (SELECT clock_timestamp()) AND status IN ('queued', 'retrying')
     ORDER BY due_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE runs SET status = 'queued', resends = due.resends,
@@ -131,7 +134,7 @@ def take_due_messages(cursor: Cursor, *, limit: int, first_seconds: float, longe
 def expired_leases(cursor: Cursor, *, limit: int, past: int = 0) -> list[UUID]:
     """Runs whose worker has not been heard of for a lease, without the first `past` of them."""
     cursor.execute(
-        "SELECT id FROM runs WHERE due_at <= clock_timestamp() AND status = 'running'"
+        "SELECT id FROM runs WHERE due_at <= (SELECT clock_timestamp()) AND status = 'running'"
         " ORDER BY due_at, id LIMIT %s OFFSET %s",
         (limit, past),
     )
@@ -141,7 +144,8 @@ def expired_leases(cursor: Cursor, *, limit: int, past: int = 0) -> list[UUID]:
 def due_human_tasks(cursor: Cursor, *, limit: int, past: int = 0) -> list[tuple[UUID, UUID]]:
     """Human tasks whose wake-up has come, as (run, human task), earliest first, without the first `past` of them."""
     cursor.execute(
-        "SELECT run_id, id FROM human_tasks WHERE wake_at <= clock_timestamp() ORDER BY wake_at, id LIMIT %s OFFSET %s",
+        "SELECT run_id, id FROM human_tasks WHERE wake_at <= (SELECT clock_timestamp())"
+        " ORDER BY wake_at, id LIMIT %s OFFSET %s",
         (limit, past),
     )
     return [(row[0], row[1]) for row in cursor.fetchall()]
@@ -162,8 +166,8 @@ def hold_claim(cursor: Cursor, human_task_id: UUID, *, minutes: float, taken: bo
 def lapsed_claims(cursor: Cursor, *, limit: int) -> list[tuple[UUID, UUID]]:
     """Open human tasks that somebody claimed and left, as (run, human task)."""
     cursor.execute(
-        "SELECT run_id, id FROM human_tasks WHERE claim_expires_at <= clock_timestamp() AND state = 'open'"
-        " ORDER BY claim_expires_at LIMIT %s",
+        "SELECT run_id, id FROM human_tasks WHERE claim_expires_at <= (SELECT clock_timestamp())"
+        " AND state = 'open' ORDER BY claim_expires_at LIMIT %s",
         (limit,),
     )
     return [(row[0], row[1]) for row in cursor.fetchall()]
