@@ -171,6 +171,35 @@
   };
   document.addEventListener("change", (event) => { if (event.target.matches("[data-pick]")) selection(); });
 
+  // What takes a moment says so, to who sees and to who listens; an answer that comes at once does not flicker.
+  const LOADING = "Loading…", MOMENT_MS = 200;
+  const waits = new Set();
+  const loading = (sign) => {
+    const list = $("#rows"), wait = {};
+    waits.add(wait);
+    if (list) list.setAttribute("aria-busy", "true");
+    const timer = window.setTimeout(() => { if (sign) sign.classList.add("on"); say(LOADING); }, MOMENT_MS);
+    return () => {
+      window.clearTimeout(timer);
+      waits.delete(wait);
+      if (sign) sign.classList.remove("on");
+      if (waits.size) return;
+      if (list) list.removeAttribute("aria-busy");
+      const region = $("#live-region");
+      if (region && region.textContent === LOADING) say("");
+    };
+  };
+  // The link that asked may be gone when the answer is there: what is asked is known by its request.
+  const asked = new Map();
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const more = event.target.closest(".more");
+    if (more) asked.set(event.detail.xhr, loading(null));
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const done = asked.get(event.detail.xhr);
+    if (done) { asked.delete(event.detail.xhr); done(); }
+  });
+
   const fresh = { pending: null, timer: 0, loading: false };
   const showFresh = () => {
     if (!fresh.pending) return false;
@@ -191,6 +220,7 @@
   const refreshList = async () => {
     if (fresh.loading) { fresh.again = true; return; }
     fresh.loading = true;
+    const done = loading($("[data-refreshing]"));
     try {
       const answer = await fetch(window.location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
       if (!answer.ok || new URL(answer.url).pathname !== "/inbox") return;
@@ -198,6 +228,7 @@
       takeList(page);
     } catch { /* the next change, or the next poll, tries again */ } finally {
       fresh.loading = false;
+      done();
       if (fresh.again) { fresh.again = false; refreshList(); }
     }
   };
