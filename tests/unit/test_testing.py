@@ -257,3 +257,12 @@ def test_what_a_step_or_a_test_changes_in_its_hands_changes_nothing_in_the_run()
     assert r.task.payload == {"list": [1, 9]}
     assert r.events[0].data["input"] == {"list": [1]}
     r.check()
+
+
+def test_who_stands_in_and_whom_they_stand_in_for_are_one_of_a_quorum() -> None:
+    flow = Workflow("pair", [Gate("ok", reviewers=["user:ana", "user:sam"], approvals=2)])
+    r = testing.run(flow, {}, people={"ana": [], "ben": [], "sam": []}, away={"ana": "ben"})
+    r.decide("approve", by="ben")
+    with pytest.raises(Conflict):
+        r.decide("approve", by="ana")
+    assert r.decide("approve", by="sam").status == "completed"

@@ -11,7 +11,6 @@ from signoff.authority import OverLimit
 from signoff.authorization import Action, HumanTaskFacts, authorize, may_release_for_others
 from signoff.engine import authority
 from signoff.engine.core import Core, Locked, Message, is_storable
-from signoff.engine.seats import expect_own_seat
 from signoff.errors import Conflict, FieldError, InvalidInput, NotFound, SignoffError
 from signoff.failpoints import hit
 from signoff.identity import Mandate, Principal
@@ -20,13 +19,14 @@ from signoff.store import idempotency as keys
 from signoff.store.callers import still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
-from signoff.store.identity import find_principal
+from signoff.store.identity import find_principal, people_among
 from signoff.store.leases import hold_claim
 from signoff.store.mandates import held_mandate, used_mandate
 from signoff.store.runs import run_of_human_task
 from signoff.transitions import collaboration, decisions
 from signoff.transitions.decisions import DecisionRequest
 from signoff.transitions.edits import merge_patch
+from signoff.transitions.seats import expect_own_seat
 
 MAX_NOTE = 10_000
 MAX_REASON = 200
@@ -239,7 +239,13 @@ def _decide(
     _expect_bulk(locked, task, request)
     if task.state is TaskState.OPEN and task.pending is None:
         acts_for = None if mandate is None else mandate.name
-        expect_own_seat(cursor, locked.fold, task, by=by, acts_for=acts_for)
+        expect_own_seat(
+            locked.fold,
+            task,
+            by=by,
+            acts_for=acts_for,
+            find=lambda names: people_among(cursor, names, (), limit=len(names)),
+        )
     if isinstance(request.patch, dict):
         # Before any hash of it is made: a value without a canonical form has none.
         core.expressible(request.patch, "patch")

@@ -18,6 +18,7 @@ from signoff.transitions import collaboration, decisions, runs
 from signoff.transitions.decisions import DecisionRequest
 from signoff.transitions.edits import merge_patch
 from signoff.transitions.fold import Fold, replay
+from signoff.transitions.seats import expect_own_seat
 
 
 class Run:
@@ -155,6 +156,11 @@ class Run:
         authorize(person, Action.DECIDE, _facts(fold, task))
         if decisions.replayed(task, request, person.actor) is not None:
             return self
+        if task.state is TaskState.OPEN and task.pending is None:
+            find = self._people.person
+            expect_own_seat(
+                fold, task, by=person, acts_for=None, find=lambda names: [find(each, task.candidates) for each in names]
+            )
         if isinstance(request.patch, dict):
             bounded(merge_patch(task.payload, request.patch), "the edited payload")
         held = self._people.held(person)
