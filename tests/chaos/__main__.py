@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 
-from tests.chaos import mutants
+from tests.chaos import mutants, page
 from tests.chaos.registry import Outcome, Tier, play, scenarios, stage
 from tests.chaos.table import RESULTS, results, table, write_results
 
@@ -39,6 +39,7 @@ def main() -> int:
     counted = mutants.run_all() if full else {}
     if full:
         write_results(results(outcomes, counted))
+        page.write()
         print(f"written: {RESULTS}")
     missed = sum(missed for _, missed in counted.values())
     return 0 if all(outcome.ok for outcome in outcomes) and not missed else 1
