@@ -89,6 +89,10 @@ def take(database: Database, channel_id: UUID, *, pace: Pace, lease_seconds: flo
             "SELECT subject, url, include_payload FROM notification_channels WHERE id = %s AND disabled_at IS NULL",
             (channel_id,),
         ).fetchone()
+        if found is not None and _is_disabled(cursor, found[0]):
+            # They were there when it happened, and are not any more.
+            NOTIFICATIONS.give_up(cursor, channel_id, why="its person is disabled")
+            return None
         limit = 0 if found is None else _at_once(cursor, channel_id, pace)
         rows = NOTIFICATIONS.take(cursor, channel_id, limit=limit, lease_seconds=lease_seconds) if limit else []
         if found is None or not rows:
@@ -113,12 +117,20 @@ def take(database: Database, channel_id: UUID, *, pace: Pace, lease_seconds: flo
     )
 
 
+def _is_disabled(cursor: Cursor, subject: str) -> bool:
+    """Whether this is the channel of a person who is disabled."""
+    row = cursor.execute(
+        "SELECT 1 FROM principals WHERE %s = 'user:' || name AND disabled_at IS NOT NULL", (subject,)
+    ).fetchone()
+    return row is not None
+
+
 _PACE = """
 SELECT
     (SELECT count(*) FROM (SELECT 1 FROM notifications
-        WHERE channel_id = %(id)s AND due_at <= clock_timestamp() LIMIT %(most)s) AS due),
+        WHERE channel_id = %(id)s AND due_at <= (SELECT clock_timestamp()) LIMIT %(most)s) AS due),
     (SELECT count(DISTINCT coalesce(digest_id, id)) FROM notifications
-        WHERE channel_id = %(id)s AND state = 'sent' AND attempted_at > clock_timestamp() - %(window)s),
+        WHERE channel_id = %(id)s AND state = 'sent' AND attempted_at > (SELECT clock_timestamp()) - %(window)s),
     (SELECT digest_at > clock_timestamp() - %(window)s FROM notification_channels WHERE id = %(id)s)
 """
 

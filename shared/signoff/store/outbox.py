@@ -54,7 +54,7 @@ class Outbox:
         found = cursor.execute(
             f"UPDATE {self.owners} w SET next_at = clock_timestamp() + %s WHERE id IN ("  # noqa: S608
             f" SELECT id FROM {self.owners} e WHERE disabled_at IS NULL AND next_at <= clock_timestamp() AND EXISTS ("
-            f"  SELECT 1 FROM {self.rows} d WHERE d.{self.owner} = e.id AND d.due_at <= clock_timestamp())"
+            f"  SELECT 1 FROM {self.rows} d WHERE d.{self.owner} = e.id AND d.due_at <= (SELECT clock_timestamp()))"
             " FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
             (timedelta(seconds=hold_seconds),),
         ).fetchall()
@@ -73,7 +73,7 @@ class Outbox:
             f"UPDATE {self.rows} d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(),"  # noqa: S608
             " due_at = clock_timestamp() + %s"
             f" FROM {self.owners} w WHERE w.id = d.{self.owner} AND w.disabled_at IS NULL AND d.id IN ("
-            f"  SELECT id FROM {self.rows} WHERE {self.owner} = %s AND due_at <= clock_timestamp()"
+            f"  SELECT id FROM {self.rows} WHERE {self.owner} = %s AND due_at <= (SELECT clock_timestamp())"
             "  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
             " RETURNING d.id, d.run_id, d.seq, d.type, d.attempts, d.since, d.created_at",
             (timedelta(seconds=lease_seconds), owner_id, limit),
@@ -179,7 +179,7 @@ class Outbox:
         """Delete some old rows that nothing more becomes of; how many."""
         cursor.execute(
             f"DELETE FROM {self.rows} WHERE id IN ("  # noqa: S608
-            f" SELECT id FROM {self.rows} d WHERE created_at < clock_timestamp() - %s AND (due_at IS NULL"
+            f" SELECT id FROM {self.rows} d WHERE created_at < (SELECT clock_timestamp()) - %s AND (due_at IS NULL"
             f"  OR NOT EXISTS (SELECT 1 FROM {self.owners} w WHERE w.id = d.{self.owner}))"
             " ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)",
             (timedelta(days=keep_days), limit),
@@ -203,10 +203,14 @@ class Outbox:
         )
         if cursor.rowcount == 0:
             raise self.missing()
+        self.give_up(cursor, owner_id, why=f"the {self.noun} was disabled")
+
+    def give_up(self, cursor: Cursor, owner_id: UUID, *, why: str) -> None:
+        """What was still to be sent to it is dead."""
         cursor.execute(
             f"UPDATE {self.rows} SET state = 'dead', due_at = NULL, error = %s"  # noqa: S608
             f" WHERE {self.owner} = %s AND due_at IS NOT NULL",
-            (f"the {self.noun} was disabled", owner_id),
+            (why, owner_id),
         )
 
     def enable(self, cursor: Cursor, columns: str, owner_id: UUID) -> Row:

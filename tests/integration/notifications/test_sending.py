@@ -20,6 +20,7 @@ from tests.integration.notifications.mail import OPERATOR, Mailbox, Office, text
 from signoff.engine import channels
 from signoff.errors import Conflict, Forbidden, InvalidInput, LeaseLost, NotFound
 from signoff.notifications.pace import Pace
+from signoff.store.identity import update_principal
 from signoff.store.notifications import forget_notifications, record, take
 
 CANARY = "kanarienvogel-5e1f"
@@ -257,6 +258,23 @@ def test_a_channel_that_is_disabled_or_removed_is_told_nothing_more(office: Offi
     with pytest.raises(NotFound):
         channels.sent(database, channel.id, by=OPERATOR)
     assert office.rows() == []
+
+
+def test_who_is_disabled_before_it_is_sent_is_not_told(office: Office, mailbox: Mailbox) -> None:
+    database = office.world.engine.database
+    channel = office.add("user:ana", mailbox, payload=True)
+    mailbox.refusing = True
+    office.world.start(GATE, {"amount": 1})
+    assert office.send() == 0
+    update_principal(database, "ana", disabled=True)
+    mailbox.refusing = False
+    office.world.later(31)
+    assert office.send() == 0
+    assert mailbox.got == []
+    assert [(each.state, each.error) for each in office.rows(channel)] == [("dead", "its person is disabled")]
+    update_principal(database, "ana", disabled=False)
+    office.world.start(GATE, {"amount": 2})
+    assert office.send() == 1, "and when they are back, what happens from then on"
 
 
 def test_what_is_not_allowed_any_more_is_not_sent(office: Office, mailbox: Mailbox) -> None:
