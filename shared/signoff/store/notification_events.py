@@ -71,7 +71,7 @@ ON CONFLICT (channel_id, run_id, seq) DO NOTHING
 def expand(cursor: Cursor, *, limit: int) -> int:
     """Give some of what has happened to the channels it concerns; how many events. Part of a transaction."""
     rows = cursor.execute(
-        "SELECT run_id, seq, type FROM notification_events WHERE due_at <= clock_timestamp()"
+        "SELECT run_id, seq, type FROM notification_events WHERE due_at <= (SELECT clock_timestamp())"
         " ORDER BY due_at, run_id, seq LIMIT %s FOR UPDATE SKIP LOCKED",
         (limit,),
     ).fetchall()
