@@ -103,6 +103,9 @@ class Load:
                 client.stopped.set()
             for thread in self._threads:
                 thread.join(60)
+            # What ended last may have been seen by whoever waited for the end, and not by whoever notes recoveries.
+            with contextlib.suppress(psycopg.OperationalError):
+                self._look()
 
     def add(self, items: Sequence[Item]) -> None:
         """Have these done as well."""

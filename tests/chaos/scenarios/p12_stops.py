@@ -122,6 +122,8 @@ def handed_back(arena: Arena) -> Outcome:
                 break
             load.note_recovery(time.monotonic() - began)
             faults.counts["stop mid-step"] += 1
+        left = max(0.0, began + PROMISED_SECONDS - time.monotonic())
+        wait_for(lambda: not any(watched.alive for watched in stopping), seconds=left)
         problems = [f"{watched.name} has not ended" for watched in stopping if watched.alive]
         load.add([])  # Nothing could end until now, which is no standstill.
         load.wait()
