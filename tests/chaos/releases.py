@@ -14,7 +14,7 @@ from tests.chaos.plant import ROOT, Watched
 
 VERSIONS = "shared/signoff/store/migrations/versions"
 PACKAGES = ("shared", "workers", "api")
-TRIES = 15
+TRIES = 8
 """Commits that are looked at for one that starts."""
 
 
@@ -50,14 +50,14 @@ def previous_release(folder: Path) -> Release | str:
     else:
         commit = _before_the_newest_migration()
         name = commit[:10]
-    for _ in range(TRIES):
+    for back in range(TRIES):
         if not commit:
             break
         unpacked = _unpacked(commit, folder)
         if _starts(unpacked):
             return Release(commit=commit, name=name, folder=unpacked)
-        # Between two releases a change may have come in pieces: one that can't be imported is none.
-        commit = _git("rev-parse", f"{commit}^")
+        # Between two releases a change may have come in pieces, and what can't be imported is none.
+        commit = _git("rev-parse", f"{commit}~{2**back}")
         name = commit[:10]
     return "the history has no release before this one that starts"
 
