@@ -14,6 +14,7 @@ from tests.integration.engine.world import World
 from signoff.anchors.keys import make_pair
 from signoff.engine import Verification
 from signoff.settings import Settings
+from signoff.store.database import Database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,10 @@ class Notary:
     @property
     def settings(self) -> Settings:
         return self.world.engine.settings
+
+    def with_settings(self, **changed: Any) -> tuple[Database, Settings]:
+        """Its database, and its settings with these instead."""
+        return self.world.engine.database, self.settings.model_copy(update=changed)
 
     def anchor(self, *, later: float = 3_600) -> None:
         """An anchor, begun with if need be, an hour after everything that has happened."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
-from tests.integration.engine.flows import BESIDE, CHAIN, GATE, QUEUES, REFUND, UNKEYED
+from tests.integration.engine.flows import BESIDE, CHAIN, GATE, QUEUES, REFUND
 from tests.integration.engine.world import ADMIN, ANA, REQUESTER, World, seconds_until, together
 from tests.unit.transitions.graphs import gate, graph, step
 
 from signoff.engine import Claimed, Engine, Failure
-from signoff.errors import Conflict, InvalidInput, LeaseLost, NotFound, StepError, TooLarge
+from signoff.errors import Conflict, LeaseLost, NotFound
 from signoff.ids import new_id
 from signoff.model import EventType, RunStatus
 
@@ -167,95 +164,6 @@ def test_a_step_gets_the_input_and_earlier_outputs_it_asks_for(world: World) -> 
     assert world.engine.arguments(claimed, {"run"}) == {}
 
 
-# Leases -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_worker_that_goes_quiet_loses_the_run_and_what_it_says_later(own_world: World) -> None:
-    world = own_world
-    run_id = world.start(CHAIN, {})
-    zombie = world.claim(run_id, worker="w1")
-    world.later(19)
-    assert world.engine.sweep().leases_expired == 0
-    world.later(1.5)
-    world.publisher.taken()
-    assert world.engine.sweep().leases_expired == 1
-    assert world.publisher.taken() == [(run_id, 2, "signoff.default")], "the epoch is raised"
-    world.check(run_id)
-    successor = world.claim(run_id, worker="w2")
-    for late in (
-        lambda: world.engine.complete(zombie, {"n": 0}, worker="w1", go_on=True),
-        lambda: world.engine.fail(zombie, Failure(code="x", message="x")),
-    ):
-        with pytest.raises(LeaseLost):
-            late()
-    assert world.engine.renew([(run_id, zombie.epoch)]) == set()
-    world.engine.give_back(zombie)
-    assert world.row(run_id).row_status is RunStatus.RUNNING, "a zombie gives nothing back"
-    world.engine.complete(successor, {"n": 1}, worker="w2", go_on=False)
-    world.check(run_id)
-    assert world.state(run_id).value == {"n": 1}
-
-
-def test_a_zombie_is_refused_before_anybody_else_has_the_run_too(own_world: World) -> None:
-    world = own_world
-    run_id = world.start(CHAIN, {})
-    zombie = world.claim(run_id)
-    world.later(30)
-    world.engine.sweep()
-    with pytest.raises(LeaseLost):
-        world.engine.complete(zombie, {}, worker="w1", go_on=False)
-
-
-def test_a_worker_that_is_heard_of_keeps_the_run(own_world: World) -> None:
-    world = own_world
-    run_id = world.start(CHAIN, {})
-    claimed = world.claim(run_id)
-    for _ in range(4):
-        world.later(15)
-        assert world.engine.renew([(run_id, claimed.epoch), (new_id(), 1)]) == {run_id}
-        assert world.engine.sweep().leases_expired == 0
-    world.engine.complete(claimed, {}, worker="w1", go_on=False)
-    assert world.engine.renew([(run_id, claimed.epoch)]) == set(), "and nobody keeps what is done"
-
-
-def test_lost_workers_are_bounded(own_world: World) -> None:
-    world = own_world
-    run_id = world.start(CHAIN, {})
-    for _ in range(world.engine.settings.max_lost_leases):
-        world.claim(run_id)
-        world.later(21)
-        world.engine.sweep()
-        world.check(run_id)
-    state = world.state(run_id)
-    assert state.status is RunStatus.FAILED
-    assert state.error is not None
-    assert (state.error.code, state.error.attempt) == ("worker_lost", 1)
-
-
-def test_an_irreversible_step_without_a_key_is_not_guessed_about(own_world: World) -> None:
-    world = own_world
-    run_id = world.start(UNKEYED, {})
-    world.claim(run_id)
-    world.later(21)
-    world.engine.sweep()
-    error = world.state(run_id).error
-    assert error is not None
-    assert error.code == "outcome_unknown"
-    world.check(run_id)
-    world.engine.retry(run_id, by=ADMIN)
-    assert world.claim(run_id).step.name == "pay", "a person has found out, and lets it go on"
-
-
-def test_a_run_that_is_given_back_is_taken_at_once(world: World) -> None:
-    run_id = world.start(CHAIN, {})
-    claimed = world.claim(run_id)
-    world.publisher.taken()
-    world.engine.give_back(claimed)
-    assert world.publisher.taken() == [(run_id, 1, "signoff.default")]
-    world.check(run_id)
-    assert world.claim(run_id, worker="w2").epoch == 2
-
-
 # Cancel, retry ----------------------------------------------------------------------------------------------------
 
 
@@ -351,79 +259,6 @@ def test_a_late_rejection_starts_its_branch_in_the_same_moment(world: World) -> 
     world.engine.complete(claimed, None, worker="w", go_on=False)
     world.check(child_id)
     assert world.state(child_id).status is RunStatus.COMPLETED
-
-
-# Limits -----------------------------------------------------------------------------------------------------------
-
-
-def test_input_that_is_too_large_or_no_exact_json_is_refused(world: World) -> None:
-    with pytest.raises(TooLarge) as caught:
-        world.start(CHAIN, {"text": "x" * 262_144})
-    assert "reference" in str(caught.value.fix)
-    for value in ({"n": float("nan")}, {"n": 2**60}, {"t": "\ud800"}, {"o": object()}):
-        with pytest.raises(InvalidInput):
-            world.engine.start(workflow="chain", input=value, requester=REQUESTER)
-    for labels in ({"": "x"}, {"k": "\0"}, {"k": "\ud800"}, {"k": "x" * 300}, {str(n): "" for n in range(40)}):
-        with pytest.raises(InvalidInput):
-            world.engine.start(workflow="chain", input={}, requester=REQUESTER, labels=labels)
-
-
-def test_input_that_breaks_the_schema_names_each_field(world: World) -> None:
-    typed = replace(
-        graph(step("one"), name="typed"),
-        input_schema={"type": "object", "properties": {"n": {"type": "integer"}, "t": {"type": "string"}},
-                      "required": ["n", "t"]},
-    )  # fmt: skip
-    world.engine.register(typed, by=ANA.actor)
-    with pytest.raises(InvalidInput) as caught:
-        world.engine.start(workflow="typed", input={"n": "one"}, requester=REQUESTER)
-    assert {error.path for error in caught.value.errors} == {"/input/n", "/input/t"}
-
-
-@pytest.mark.parametrize("output", [{"t": "x" * 262_144}, {"n": float("inf")}, {"n": 2**53}, {"t": "\ud800"}])
-def test_a_result_that_can_not_be_kept_is_the_steps_failure(world: World, output: Any) -> None:
-    run_id = world.start(CHAIN, {})
-    claimed = world.claim(run_id)
-    with pytest.raises(StepError) as caught:
-        world.engine.complete(claimed, output, worker="w", go_on=True)
-    assert caught.value.code == "output_invalid"
-    failure = Failure(code=caught.value.code, message=caught.value.detail, retryable=False)
-    assert world.engine.fail(claimed, failure) is RunStatus.FAILED
-    world.check(run_id)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [None, True, 0, -0.0, 1.5, 1e17, 1e300, 2.0**60, -(2**53) + 1, "", "é\u202e", [], {}, [[{"": [None]}]],
-     {"é": 1, "a": {"z": 1, "b": 2.0}}],
-)  # fmt: skip
-def test_every_json_value_is_kept_and_proven_exactly(world: World, value: Any) -> None:
-    run_id = world.start(CHAIN, value)
-    world.work(run_id, value)
-    world.work(run_id, value)
-    claimed = world.claim(run_id)
-    assert claimed.state.value == value
-    assert world.engine.arguments(claimed, {"input", "one"}) == {"input": value, "one": value}
-    world.engine.complete(claimed, value, worker="w", go_on=False)
-    world.check(run_id)
-
-
-def test_a_value_goes_through_a_gate_and_a_branch_exactly(world: World) -> None:
-    value = {"big": 1e17, "tiny": 1e-7, "zero": -0.0}
-    run_id = world.start(BESIDE, value)
-    world.work(run_id, value)
-    world.publisher.taken()
-    world.decide(run_id, ANA, "reject", note="no")
-    child_id = world.publisher.taken()[-1][0]
-    world.check(child_id)
-    assert world.engine.arguments(world.claim(child_id), {"input", "draft"}) == {"input": value, "draft": value}
-
-
-def test_a_message_of_half_characters_is_a_failure_like_any_other(world: World) -> None:
-    run_id = world.start(CHAIN, {})
-    claimed = world.claim(run_id)
-    world.engine.fail(claimed, Failure(code="x", message="no file \udcff\0", trace="\udcff", retryable=False))
-    world.check(run_id)
 
 
 def test_a_run_that_loops_is_stopped(module_database_url: str, world: World) -> None:

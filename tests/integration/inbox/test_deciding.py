@@ -8,22 +8,7 @@ from uuid import UUID
 
 import pytest
 from tests.integration.inbox.desk import Desk, open_desk
-from tests.integration.inbox.html import Node
-
-PAYLOAD: dict[str, Any] = {
-    "order_id": "A-881",
-    "amount": "640.00",
-    "rate": 0.5,
-    "count": 3,
-    "urgent": False,
-    "color": "red",
-    "nick": None,
-    "ship": {"city": "Rome"},
-    "tags": ["a", "b"],
-    "reply": "We are sorry that it arrived broken. You get all of your money back today.",
-    "plain": "x",
-    "confidence": 0.62,
-}
+from tests.integration.inbox.review_form import PAYLOAD, edit_field
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +21,6 @@ def desk(module_database_url: str, valkey_url: str) -> Iterator[Desk]:
 def task(desk: Desk) -> UUID:
     """A refund that waits for a lead."""
     return desk.start("refund", PAYLOAD)
-
-
-def _field(page: Node, name: str) -> Node:
-    return page.one(name=f"edit.{name}")
-
-
-def _controls_locked(page: Node) -> bool:
-    return all(button.disabled for button in page.find("button", data_arm=True))
 
 
 def test_two_presses_decide_and_the_next_human_task_opens(desk: Desk, task: UUID) -> None:
@@ -94,7 +71,7 @@ def test_not_yet_disarms_and_keeps_what_was_typed(desk: Desk, task: UUID) -> Non
     ana.press("Not yet")
     assert "hidden" in ana.page.one("div", data_armed=True).attrs
     assert ana.page.one("textarea", id="note").value == "hm"
-    assert _field(ana.page, "amount").value == "40.00"
+    assert edit_field(ana.page, "amount").value == "40.00"
     assert "checked" in ana.page.one("input", type="radio", value="tone").attrs
     assert desk.said(task) == []
 
@@ -106,7 +83,7 @@ def test_enter_in_a_field_presses_a_button_that_decides_nothing(desk: Desk, task
     before = desk.everything()
     ana.press(first, edit__amount="41.00")
     assert desk.everything() == before
-    assert _field(ana.page, "amount").value == "41.00"
+    assert edit_field(ana.page, "amount").value == "41.00"
     assert "hidden" in ana.page.one("div", data_armed=True).attrs
 
 
@@ -181,7 +158,7 @@ def test_a_wrong_value_is_named_at_its_field_and_all_that_was_typed_is_kept(
     assert f"wrong-{field}" in (wrong.attrs["aria-describedby"] or "")
     assert wrong.value == next(iter(typed.values()))
     assert ana.page.one("textarea", id="note").value == "my note"
-    assert _field(ana.page, "ship.city").value == "Oslo"
+    assert edit_field(ana.page, "ship.city").value == "Oslo"
     assert "checked" in ana.page.one("input", type="radio", value="tone").attrs
 
 
@@ -192,7 +169,7 @@ def test_a_note_that_is_asked_for_is_named_when_it_is_missing(desk: Desk, task: 
     ana.press("Reject", edit__amount="40.00")
     ana.press("Confirm reject", 422)
     assert "wants a note" in ana.page.one("p", id="wrong-note").text
-    assert _field(ana.page, "amount").value == "40.00"
+    assert edit_field(ana.page, "amount").value == "40.00"
     assert desk.said(task) == []
     ana.press("Reject", note="  not  \r\n ours ")
     ana.press("Confirm reject")
@@ -306,107 +283,3 @@ def test_the_time_of_reading_is_a_number_within_bounds(desk: Desk, task: UUID, r
     ana.press("Approve")
     ana.press("Confirm approve", reading_ms=reading)
     assert desk.said(task)[0][5] == kept
-
-
-def test_while_the_grace_runs_only_the_decider_can_take_it_back(desk: Desk) -> None:
-    task = desk.start("grace", {"amount": "5"})
-    ana, sam = desk.as_("ana"), desk.as_("sam")
-    ana.get(f"/inbox/{task}?workflow=grace")
-    ana.press("Approve")
-    ana.press("Confirm approve")
-    assert "It can be taken back for" in ana.words
-    assert desk.row(task)[4] == "approve"
-    sam.get(f"/inbox/{task}")
-    assert "ana said approve. It takes effect" in sam.words
-    assert not sam.page.find("button", data_undo=True)
-    assert "It is decided; its grace runs." in sam.words
-    assert _controls_locked(sam.page)
-    sam.post(f"/inbox/{task}/withdraw", 409)
-    assert desk.row(task)[4] == "approve"
-    ana.get(f"/inbox/{task}")
-    assert "You said approve. It takes effect" in ana.words
-    ana.press("Undo")
-    assert desk.row(task)[0] == "open"
-    assert desk.row(task)[4] is None
-    assert "taken back" in ana.words
-    assert not _controls_locked(ana.page)
-
-
-def test_the_undo_of_the_notice_takes_back(desk: Desk) -> None:
-    task = desk.start("grace", {"amount": "6"})
-    ana = desk.as_("ana")
-    ana.get(f"/inbox/{task}?workflow=grace&q={desk.run_of(task)}")
-    ana.press("Approve")
-    ana.press("Confirm approve")
-    assert ana.path.startswith("/inbox?")
-    ana.press("Undo")
-    assert desk.row(task)[4] is None
-    assert ana.path.startswith(f"/inbox/{task}")
-
-
-def test_claiming_keeping_releasing_assigning_and_commenting(desk: Desk, task: UUID) -> None:
-    ana, sam = desk.as_("ana"), desk.as_("sam")
-    ana.get(f"/inbox/{task}?workflow=refund")
-    ana.press("Claim")
-    assert desk.row(task)[3] == "ana"
-    assert "claimed by you" in ana.words
-    assert "workflow=refund" in ana.path
-    assert ana.page.one(data_keep=True).attrs["data-keep"] == f"/inbox/{task}/keep"
-    ((first,),) = desk.sql("SELECT claim_expires_at FROM human_tasks WHERE id = %s", task)
-    ana.get(f"/inbox/{task}")
-    response = ana.send("POST", f"/inbox/{task}/keep", data={"csrf": ana.csrf})
-    assert response.status_code == 204
-    ((second,),) = desk.sql("SELECT claim_expires_at FROM human_tasks WHERE id = %s", task)
-    assert second > first
-    sam.get(f"/inbox/{task}")
-    assert "ana is on it" in sam.words
-    assert sam.send("POST", f"/inbox/{task}/keep", data={"csrf": sam.csrf}).status_code == 409
-    sam.press("Claim", 409)
-    assert "ana has claimed this human task" in sam.words
-    sam.post(f"/inbox/{task}/release", 409)
-    assert desk.row(task)[3] == "ana"
-    ana.get(f"/inbox/{task}")
-    assert [node.text for node in ana.page.one("select", id="assignee").find("option")][1:] == ["sam"]
-    ana.press("Assign", assignee="sam")
-    assert desk.row(task)[3] == "sam"
-    sam.get(f"/inbox/{task}")
-    sam.press("Release")
-    assert desk.row(task)[3] is None
-    sam.press("Add comment", text=" Look at\r\nthis ")
-    assert "Look at this" in sam.words
-    assert [event.data["text"] for event in desk.log(task) if event.type == "human_task.commented"] == ["Look at\nthis"]
-    sam.press("Add comment", 422, text="x" * 4_001)
-    assert sam.page.one("textarea", id="comment").value == "x" * 4_001
-
-
-@pytest.mark.parametrize("name", ["", "max", "portal", "robot", "nobody-at-all"])
-def test_nobody_is_assigned_who_may_not_decide(desk: Desk, task: UUID, name: str) -> None:
-    ana = desk.as_("ana")
-    ana.get(f"/inbox/{task}")
-    ana.post(f"/inbox/{task}/assign", 422, assignee=name)
-    assert desk.row(task)[3] is None
-
-
-def test_forms_lead_back_to_pages_of_ours_alone(desk: Desk, task: UUID) -> None:
-    ana = desk.as_("ana")
-    ana.get(f"/inbox/{task}")
-    token = ana.csrf
-    for back in (
-        "//evil.example",
-        "https://evil.example",
-        "/\\evil.example",
-        "javascript:alert(1)",
-        "/\t/evil.example",
-    ):
-        response = ana.send("POST", f"/inbox/{task}/claim", data={"csrf": token, "back": back})
-        assert response.headers["Location"] == f"/inbox/{task}?view=team"
-
-
-def test_at_most_the_first_press_of_two_at_once_is_recorded(desk: Desk, task: UUID) -> None:
-    first, second = desk.as_("ana"), desk.as_("ana")
-    for each in (first, second):
-        each.get(f"/inbox/{task}")
-        each.press("Approve")
-    first.press("Confirm approve")
-    second.press("Confirm approve")
-    assert len(desk.said(task)) == 1

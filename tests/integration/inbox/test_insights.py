@@ -2,130 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask
-from tests.integration.engine.world import RecordingPublisher, shift_clock
-from werkzeug.test import TestResponse
+from tests.integration.inbox.insights_site import Site, fill
 
-from signoff.definition.document import compile_document, parse_yaml
-from signoff.engine import DecisionRequest, Engine
-from signoff.identity import Principal
 from signoff.insights.intervals import Share
-from signoff.model import SYSTEM
-from signoff.settings import Settings
-from signoff.store.database import Cursor, Database
-from signoff.store.identity import create_principal
+from signoff.store.database import Cursor
 from signoff.store.queries_insights import Bounds, Period, decided_at
-from signoff.store.sessions import start_session
 from signoff.store.versions import VersionCache
-from signoff_api.app import create_app
-
-REFUND = """
-workflow: {name}
-input:
-  type: object
-  properties:
-    amount: {{type: number}}
-    confidence: {{type: number}}
-    reply: {{type: string}}
-  required: [amount, confidence]
-steps:
-  - gate: approve
-    reviewers: leads
-    title: "Refund {{amount}}"
-    review_if: {condition}
-    score: confidence
-    sample: {sample}
-    editable: [amount, reply]
-    options: [approve, reject, escalate]
-    due: 1h
-    on_timeout: reject
-    on_escalate: fail
-    {more}
-"""
-CONDITION = "amount > 100.0 || confidence < 0.85"
-PEOPLE = {
-    "admin": ["admin"],
-    "operator": ["operator"],
-    "auditor": ["auditor"],
-    "author": ["author"],
-    "ana": ["reviewer"],
-    "portal": ["requester"],
-    "nobody": [],
-}
-
-
-@dataclass(kw_only=True)
-class Site:
-    """The app, somebody for each role, and what was done at the gate `approve` of a workflow."""
-
-    app: Flask
-    engine: Engine
-    people: dict[str, Principal]
-    tokens: dict[str, str]
-    done: list[tuple[float, str | None]] = field(default_factory=list)
-
-    @classmethod
-    def on(cls, database_url: str) -> Site:
-        shift_clock(database_url)
-        settings = Settings(database_url=database_url)
-        database = Database.connect(database_url, pool_size=4)
-        engine = Engine(database=database, publisher=RecordingPublisher(), settings=settings)
-        people = {
-            name: create_principal(database, name=name, kind="user", groups=["leads"], roles=roles)
-            for name, roles in PEOPLE.items()
-        }
-        tokens = {
-            name: start_session(database, person, hours=1, user_agent="", key=None) for name, person in people.items()
-        }
-        return cls(app=create_app(engine, settings), engine=engine, people=people, tokens=tokens)
-
-    def get(self, path: str, by: str | None = "operator", **query: str) -> TestResponse:
-        client = self.app.test_client()
-        if by is not None:
-            client.set_cookie("signoff_session", self.tokens[by])
-        return client.get(path, query_string=query or None)
-
-    def table(self, part: str, gate: str = "refund/approve", **query: str) -> list[dict[str, str]]:
-        """One part's CSV."""
-        answer = self.get("/insights.csv", part=part, gate=gate, **query)
-        assert answer.status_code == 200, answer.text
-        return list(csv.DictReader(io.StringIO(answer.text)))
-
-    def whatif(self, threshold: str, **query: str) -> dict[str, str]:
-        return {row["measure"]: row["value"] for row in self.table("whatif", threshold=threshold, **query)}
-
-    def register(self, name: str, condition: str = CONDITION, sample: float = 0.5, more: str = "") -> None:
-        document = REFUND.format(name=name, condition=condition, sample=sample, more=more)
-        self.engine.register(compile_document(parse_yaml(document)).graph, by=SYSTEM)
-
-    def start(self, workflow: str, confidence: float, amount: float = 5) -> UUID | None:
-        """The human task of a new run, None when policy passed it."""
-        value = {"amount": amount, "confidence": confidence, "reply": "Sorry."}
-        run = self.engine.start(workflow=workflow, input=value, requester=self.people["portal"])
-        rows = self.sql("SELECT id FROM human_tasks WHERE run_id = %s", run.run_id)
-        return rows[0][0] if rows else None
-
-    def decide(self, task: UUID, decision: str, **more: Any) -> None:
-        request = DecisionRequest(decision=decision, note="so", revision=1, **more)
-        self.engine.decide(task, request, by=self.people["ana"])
-
-    def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with self.engine.database.transaction() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    def later(self, seconds: float) -> None:
-        """Move the database's clock on."""
-        self.sql("UPDATE shifted.by SET seconds = seconds + %s", seconds)
 
 
 @pytest.fixture
@@ -138,33 +26,11 @@ def site(database_url: str) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def busy(module_database_url: str) -> Iterator[Site]:
-    """A site whose gate has decided enough for an estimate. `done` has the score and what a person said of each run.
-
-    Half of what the condition lets pass is sampled. Below 0.7 people reject, from 0.7 to 0.85 they edit every second
-    one, above it they reject every third one that they see.
-    """
+    """A site whose gate has decided enough for an estimate."""
     made = Site.on(module_database_url)
-    made.register("refund")
-    made.register("quiet")
-    sampled = 0
-    for n in range(40):
-        _review(made, 0.5 + n / 200, "reject")
-    for n in range(40):
-        _review(made, 0.7 + n / 300, "edit" if n % 2 else "approve")
-    while sampled < 36:
-        word = _review(made, 0.86 + (sampled % 10) / 100, "reject" if sampled % 3 == 0 else "approve")
-        sampled += word is not None
+    fill(made)
     yield made
     made.engine.close()
-
-
-def _review(site: Site, confidence: float, word: str) -> str | None:
-    task = site.start("refund", confidence)
-    if task is not None:
-        patch = {"amount": 4.0} if word == "edit" else None
-        site.decide(task, "approve" if word == "edit" else word, patch=patch, reading_ms=2_000 if patch else None)
-    site.done.append((confidence, None if task is None else word))
-    return None if task is None else word
 
 
 class TestWhatIsCounted:
@@ -357,88 +223,6 @@ def _drawn(site: Site) -> list[bool]:
     with site.engine.database.transaction() as cursor:
         rules = rules_for(site.engine.core.versions.graph(cursor, "refund", 1), "approve")
     return [rules.samples(run) for (run,) in site.sql("SELECT id FROM runs WHERE workflow = 'refund' ORDER BY id")]
-
-
-class TestWhoMayRead:
-    @pytest.mark.parametrize("name", ["admin", "operator", "auditor", "author"])
-    def test_these_may(self, busy: Site, name: str) -> None:
-        assert busy.get("/insights", name).status_code == 200
-        assert busy.get("/insights.csv", name, part="shares").status_code == 200
-
-    @pytest.mark.parametrize("name", ["ana", "portal", "nobody"])
-    def test_nobody_else_may(self, busy: Site, name: str) -> None:
-        for path in ("/insights", "/insights.csv?part=shares", "/insights?gate=no/such", "/insights.csv?part=x"):
-            answer = busy.get(path, name)
-            assert answer.status_code == 403
-            assert "refund" not in answer.text
-
-    def test_without_a_session_one_signs_in_first(self, busy: Site) -> None:
-        for path in ("/insights", "/insights.csv?part=shares"):
-            answer = busy.get(path, None)
-            assert answer.status_code == 303
-            assert answer.headers["Location"].startswith("/sign-in")
-
-
-class TestThePage:
-    def test_it_has_a_table_and_a_download_beside_every_chart(self, busy: Site) -> None:
-        page = busy.get("/insights", gate="refund/approve", threshold="0.7").text
-        panels = re.findall(
-            r'<section class="card panel.*?</header>.*?(?=<section class="card panel|</main>)', page, re.S
-        )
-        assert len(panels) == 5
-        for panel in panels:
-            assert re.search(r'<svg class="chart" [^>]*role="img" aria-label="[^"]+"', panel)
-            assert "<table" in panel
-            (link,) = re.findall(r'href="(/insights\.csv[^"]*)"', panel)
-            answer = busy.get(link.replace("&amp;", "&"))
-            assert answer.status_code == 200
-            assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-            assert answer.headers["Content-Disposition"].startswith('attachment; filename="refund-approve-')
-
-    def test_nothing_in_it_is_styled_or_scripted_in_place(self, busy: Site) -> None:
-        answer = busy.get("/insights", gate="refund/approve", threshold="0.7")
-        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", answer.text)
-        assert re.findall(r"<script(?![^>]*\ssrc=)", answer.text) == []
-        assert not re.search(r'(?:href|src|action)="(?:https?:)?//', answer.text)
-
-    def test_a_gate_that_decided_nothing_says_so(self, busy: Site) -> None:
-        answer = busy.get("/insights", gate="quiet/approve")
-        assert answer.status_code == 200
-        assert "Nothing was decided here in this period" in answer.text
-        for part in ("buckets", "times", "shares", "edits"):
-            assert busy.get("/insights.csv", gate="quiet/approve", part=part).status_code == 200
-
-    def test_without_any_gate_it_says_what_would_be_here(self, site: Site) -> None:
-        answer = site.get("/insights")
-        assert answer.status_code == 200
-        assert "No gates yet" in answer.text
-        assert site.get("/insights.csv", part="shares").status_code == 422
-
-    @pytest.mark.parametrize(
-        ("query", "names"),
-        [
-            ({"period": "8"}, "?period"),
-            ({"period": "dates"}, "?from"),
-            ({"period": "dates", "from": "2026-03-01"}, "?to"),
-            ({"period": "dates", "from": "2026-03-02", "to": "2026-03-01"}, "?to"),
-            ({"period": "dates", "from": "2024-03-02", "to": "2026-03-01"}, "?from"),
-            ({"period": "dates", "from": "yesterday", "to": "2026-03-01"}, "?from"),
-            ({"gate": "refund"}, "?gate"),
-            ({"gate": "x" * 500}, "?gate"),
-            ({"threshold": "1" * 200}, "?threshold"),
-        ],
-    )
-    def test_a_question_that_makes_no_sense_is_refused_by_name(
-        self, busy: Site, query: dict[str, str], names: str
-    ) -> None:
-        for path in ("/insights", "/insights.csv"):
-            answer = busy.get(path, part="shares", **query)
-            assert answer.status_code == 422
-            assert names in answer.text
-
-    def test_a_gate_that_is_not_there_is_not_found(self, busy: Site) -> None:
-        for gate in ("refund/none", "none/approve", "refund/../approve"):
-            assert busy.get("/insights", gate=gate).status_code == 404
 
 
 class TestBounds:
