@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,12 +17,13 @@ from signoff.model import RunState, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
 from signoff.store.rows import RunRow
-from signoff.store.runs import Lease, load_events, load_values, lock_run, save
+from signoff.store.runs import Batch, Lease, load_events, load_values, lock_run, lock_runs, save, save_several
 from signoff.store.staff import StoredStaff
 from signoff.store.versions import VersionCache
 from signoff.strict_json import MAX_DEPTH
 from signoff.transitions import runs
 from signoff.transitions.fold import Fold
+from signoff.transitions.staff import Staff
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -52,17 +53,21 @@ class Core:
     def lock(self, cursor: Cursor, run_id: UUID, *, skip_locked: bool = False) -> Locked | None:
         """The run under lock, ready to take events. None when it is not there (or locked, with `skip_locked`)."""
         found = lock_run(cursor, run_id, skip_locked=skip_locked)
-        if found is None:
-            return None
-        row, now = found
-        graph = self.versions.graph(cursor, row.state.workflow, row.state.version)
+        return None if found is None else self._locked(cursor, *found, StoredStaff(cursor))
+
+    def lock_several(self, cursor: Cursor, run_ids: Sequence[UUID], staff: Staff) -> list[Locked]:
+        """Those of the runs that nobody else has locked, as `lock`; people are asked for from `staff`."""
+        return [self._locked(cursor, row, now, staff) for row, now in lock_runs(cursor, run_ids)]
+
+    def _locked(self, cursor: Cursor, row: RunRow, now: datetime, staff: Staff) -> Locked:
+        run_id = row.state.run_id
         fold = Fold(
-            graph,
+            self.versions.graph(cursor, row.state.workflow, row.state.version),
             row.state,
             run_id=run_id,
             now=now,
             history=lambda: [stored.event for stored in load_events(cursor, run_id)],
-            staff=StoredStaff(cursor),
+            staff=staff,
         )
         return Locked(row=row, fold=fold, now=now)
 
@@ -71,6 +76,22 @@ class Core:
         route_up(cursor, locked.fold)
         save(cursor, locked.row, locked.fold.state, locked.fold.events, lease)
         return self.messages(locked, lease)
+
+    def save_several(self, cursor: Cursor, several: Sequence[Locked]) -> list[Message]:
+        """`save` of several runs, whose events are not their workers' own."""
+        for locked in several:
+            route_up(cursor, locked.fold)
+        leases = [self.lease_after(locked) for locked in several]
+        save_several(
+            cursor,
+            [
+                Batch(before=locked.row, state=locked.state, events=locked.fold.events, lease=lease)
+                for locked, lease in zip(several, leases, strict=True)
+            ],
+        )
+        return [
+            message for locked, lease in zip(several, leases, strict=True) for message in self.messages(locked, lease)
+        ]
 
     def messages(self, locked: Locked, lease: Lease) -> list[Message]:
         """What to send once the batch is committed."""

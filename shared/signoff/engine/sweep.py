@@ -5,7 +5,7 @@ It costs what is due and not what is parked: each kind of work is found by a par
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from signoff.broker import queue_name
-from signoff.engine.core import Core, Message
+from signoff.engine.core import Core, Locked, Message
 from signoff.errors import Unavailable
 from signoff.failpoints import hit
 from signoff.model import RunStatus
@@ -21,7 +21,9 @@ from signoff.store import leases
 from signoff.store.idempotency import forget_old
 from signoff.store.sessions import forget_ended
 from signoff.store.snoozes import forget_snoozes
+from signoff.store.staff import StoredStaff
 from signoff.transitions import collaboration, steps, timers
+from signoff.transitions.staff import Member, StaffNotRead
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +31,10 @@ PATIENT_RESENDS = 2
 """How often a resend is left out while the queue has a backlog: then the message is most likely still in it, and a
 second one would only lengthen it. With the default intervals a message that was lost all the same is sent again after
 35 seconds under load, and after 5 on a queue that is empty."""
+
+
+TOGETHER = 25
+"""Human tasks that are woken in one transaction. So many runs are locked for as long as it takes, some milliseconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,8 +128,23 @@ def _wake_human_tasks(core: Core, limit: int, *, past: int) -> tuple[int, int]:
     """How many human tasks moved, and how many were looked at."""
     with core.database.autocommit() as cursor:
         due = leases.due_human_tasks(cursor, limit=limit, past=past)
-    moved = sum(_guarded(run_id, partial(_wake, core, run_id, human_task_id)) for run_id, human_task_id in due)
+    moved = sum(_wake_some(core, due[begin : begin + TOGETHER]) for begin in range(0, len(due), TOGETHER))
     return moved, len(due)
+
+
+def _wake_some(core: Core, due: Sequence[tuple[UUID, UUID]]) -> int:
+    """How many of these human tasks moved: in one transaction, and one by one what that can't move."""
+    moved, left = 0, due
+    if len(due) > 1:
+        try:
+            moved, left, messages = _wake_together(core, due)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # whichever it is: by itself it is an alarm, and the others move
+            log.warning("not_woken_together", count=len(due), error=repr(error))
+        else:
+            core.send(messages)
+    return moved + sum(_guarded(run_id, partial(_wake, core, run_id, task_id)) for run_id, task_id in left)
 
 
 def _guarded(run_id: UUID, move: Callable[[], bool]) -> bool:
@@ -154,13 +175,50 @@ def _expire_lease(core: Core, run_id: UUID) -> bool:
     return True
 
 
+class _StandIns(StoredStaff):
+    """Who gets a human task by turns depends on what the runs before it have given them, so that is not asked here."""
+
+    def members(self, users: Iterable[str], groups: Iterable[str]) -> Sequence[Member]:  # noqa: ARG002
+        raise StaffNotRead
+
+
+def _wake_together(core: Core, due: Sequence[tuple[UUID, UUID]]) -> tuple[int, list[tuple[UUID, UUID]], list[Message]]:
+    """How many moved, those that are left to be moved by themselves, and what to send."""
+    of_run: dict[UUID, list[UUID]] = {}
+    for run_id, human_task_id in due:
+        of_run.setdefault(run_id, []).append(human_task_id)
+    moved, left, changed = 0, [], []
+    with core.database.transaction() as cursor:
+        for locked in core.lock_several(cursor, list(of_run), _StandIns(cursor)):
+            task_ids = of_run[locked.fold.run_id]
+            try:
+                fired = sum(_fire(core, locked, task_id) for task_id in task_ids)
+            except StaffNotRead:
+                left += [(locked.fold.run_id, task_id) for task_id in task_ids]
+                continue
+            if fired:
+                moved += fired
+                changed.append(locked)
+        messages = core.save_several(cursor, changed)
+        for locked in changed:
+            messages += core.insert_compensation(cursor, locked)
+        if changed:
+            hit("sweep.before_wake_commit")
+    if changed:
+        hit("sweep.after_wake_commit")
+    return moved, left, messages
+
+
+def _fire(core: Core, locked: Locked, human_task_id: UUID) -> bool:
+    before = len(locked.fold.events)
+    timers.fire(locked.fold, locked.state.human_tasks[human_task_id], core.new_id)
+    return len(locked.fold.events) > before
+
+
 def _wake(core: Core, run_id: UUID, human_task_id: UUID) -> bool:
     with core.database.transaction() as cursor:
         locked = core.lock(cursor, run_id, skip_locked=True)
-        if locked is None:
-            return False
-        timers.fire(locked.fold, locked.state.human_tasks[human_task_id], core.new_id)
-        if not locked.fold.events:
+        if locked is None or not _fire(core, locked, human_task_id):
             return False
         messages = core.save(cursor, locked, core.lease_after(locked))
         messages += core.insert_compensation(cursor, locked)

@@ -64,21 +64,48 @@ def lock_run(cursor: Cursor, run_id: UUID, *, skip_locked: bool = False) -> tupl
     return run_from_row(row[:_RUN_COUNT], human_tasks), row[_RUN_COUNT]
 
 
+def lock_runs(cursor: Cursor, run_ids: Sequence[UUID]) -> list[tuple[RunRow, datetime]]:
+    """The same of several, without those that are not there or that somebody else has locked.
+
+    Nobody is waited for, so whoever holds some of them can't be part of a circle.
+    """
+    cursor.execute(
+        f"SELECT {RUN_COLUMNS}, clock_timestamp() FROM runs"  # noqa: S608
+        " WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        (list(run_ids),),
+    )
+    rows = cursor.fetchall()
+    human_tasks = _load_human_tasks_of(cursor, [row[0] for row in rows if row[16]])
+    return [(run_from_row(row[:_RUN_COUNT], human_tasks.get(row[0], {})), row[_RUN_COUNT]) for row in rows]
+
+
 def load_human_tasks(cursor: Cursor, run_id: UUID) -> dict[UUID, HumanTask]:
     """All human tasks of a run with their decisions, oldest first."""
+    return _load_human_tasks_of(cursor, [run_id]).get(run_id, {})
+
+
+def _load_human_tasks_of(cursor: Cursor, run_ids: Sequence[UUID]) -> dict[UUID, dict[UUID, HumanTask]]:
+    if not run_ids:
+        return {}
     cursor.execute(
-        f"SELECT {DECISION_COLUMNS} FROM decisions WHERE run_id = %s ORDER BY seq, id",  # noqa: S608
-        (run_id,),
+        f"SELECT {HUMAN_TASK_COLUMNS}, run_id FROM human_tasks"  # noqa: S608
+        " WHERE run_id = ANY(%s) ORDER BY created_at, id",
+        (list(run_ids),),
+    )
+    rows = cursor.fetchall()
+    # By the human tasks, as they are indexed.
+    cursor.execute(
+        f"SELECT {DECISION_COLUMNS} FROM decisions WHERE human_task_id = ANY(%s) ORDER BY seq, id",  # noqa: S608
+        ([row[0] for row in rows],),
     )
     decisions: dict[UUID, list[Decision]] = {}
     for row in cursor.fetchall():
         human_task_id, decision = decision_from_row(row)
         decisions.setdefault(human_task_id, []).append(decision)
-    cursor.execute(
-        f"SELECT {HUMAN_TASK_COLUMNS} FROM human_tasks WHERE run_id = %s ORDER BY created_at, id",  # noqa: S608
-        (run_id,),
-    )
-    return {row[0]: human_task_from_row(row, decisions.get(row[0], ())) for row in cursor.fetchall()}
+    found: dict[UUID, dict[UUID, HumanTask]] = {}
+    for row in rows:
+        found.setdefault(row[-1], {})[row[0]] = human_task_from_row(row[:-1], decisions.get(row[0], ()))
+    return found
 
 
 def run_of_human_task(cursor: Cursor, human_task_id: UUID) -> UUID | None:
@@ -179,10 +206,7 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
 
     `before` is the row as it was locked, None for a new run.
     """
-    previous = before.hash if before is not None else bytes.fromhex(GENESIS_HASH)
-    parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
-    if parameters["hashes"]:
-        parameters["hash"] = parameters["hashes"][-1]
+    parameters = _parameters(before, state, events, lease)
     tells = not TOLD_OR_NOTIFIED.isdisjoint(parameters["types"])
     if before is None:
         cursor.execute(_INSERT_AND_TELL if tells else _INSERT, parameters)
@@ -192,6 +216,48 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     for task in state.human_tasks.values():
         if known.get(task.id) is not task:
             _save_human_task(cursor, known.get(task.id), task, state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What `save` takes of a run that is there and locked."""
+
+    before: RunRow
+    state: RunState
+    events: Sequence[Event]
+    lease: Lease
+
+
+def save_several(cursor: Cursor, batches: Sequence[Batch]) -> None:
+    """`save` of several runs: the same statements, sent one after the other without a wait for each answer."""
+    heads = [_parameters(each.before, each.state, each.events, each.lease) for each in batches]
+    tells = any(not TOLD_OR_NOTIFIED.isdisjoint(head["types"]) for head in heads)
+    inserts: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
+    for each in batches:
+        known = each.before.state.human_tasks
+        for task in each.state.human_tasks.values():
+            before = known.get(task.id)
+            if before is not task:
+                (inserts if before is None else updates).append(human_task_parameters(task, each.state))
+                said += _new_decisions(before, task, each.state)
+    for statement, rows in (
+        (_UPDATE_AND_TELL if tells else _UPDATE, heads),
+        (_INSERT_HUMAN_TASK, inserts),
+        (_UPDATE_HUMAN_TASK, updates),
+        (_INSERT_DECISION, said),
+    ):
+        if rows:
+            cursor.executemany(statement, rows)
+
+
+def _parameters(before: RunRow | None, state: RunState, events: Sequence[Event], lease: Lease) -> dict[str, Any]:
+    previous = before.hash if before is not None else bytes.fromhex(GENESIS_HASH)
+    parameters = _run_parameters(before, state, lease) | _event_parameters(state.run_id, events, previous)
+    if parameters["hashes"]:
+        parameters["hash"] = parameters["hashes"][-1]
+    return parameters
 
 
 def _run_parameters(before: RunRow | None, state: RunState, lease: Lease) -> dict[str, Any]:
@@ -282,7 +348,14 @@ ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = exclude
 def _save_human_task(cursor: Cursor, before: HumanTask | None, task: HumanTask, state: RunState) -> None:
     parameters = human_task_parameters(task, state)
     cursor.execute(_INSERT_HUMAN_TASK if before is None else _UPDATE_HUMAN_TASK, parameters)
+    for said in _new_decisions(before, task, state):
+        cursor.execute(_INSERT_DECISION, said)
+
+
+def _new_decisions(before: HumanTask | None, task: HumanTask, state: RunState) -> list[dict[str, Any]]:
     known = before.decisions if before is not None else ()
-    for decision in task.decisions:
-        if not any(decision is earlier for earlier in known):
-            cursor.execute(_INSERT_DECISION, decision_parameters(decision, task, state))
+    return [
+        decision_parameters(decision, task, state)
+        for decision in task.decisions
+        if not any(decision is earlier for earlier in known)
+    ]
