@@ -154,7 +154,7 @@ def snooze(
     if as_json:
         output.json(found)
     else:
-        output.line("it is back" if until is None else f"put off until {found['snoozed_until']}")
+        output.line("it is back" if until is None else f"put off until {_shown(found['snoozed_until'])}")
 
 
 def _add(
@@ -208,7 +208,7 @@ def _list(
     rows = Listing("ID", "OF", "TO", "IN", "FROM", "UNTIL", "HOLDS", "NOTE", flexible=7)
     for each in found:
         where, to = each["workflow"] or "all", each["delegate"] or "nobody"
-        moments = each["from_at"], each["ended_at"] or each["until_at"] or "-"
+        moments = _shown(each["from_at"]), _shown(each["ended_at"] or each["until_at"]) or "-"
         holds = "yes" if each["active"] else "no"
         rows.add(each["id"], each["delegator"], to, where, *moments, holds, visible(each["note"] or ""))
     output.listing(rows)
@@ -230,7 +230,14 @@ def _end(delegation_id: str, *, as_json: bool, api: str | None, key: str | None,
 def _said(found: Mapping[str, Any]) -> str:
     whom = found["delegate"] or "nobody"
     where = "" if found["workflow"] is None else f" in {found['workflow']}"
-    until = "" if found["until_at"] is None else f", until {found['until_at']}"
+    until = "" if found["until_at"] is None else f" until {_shown(found['until_at'])}"
     if found["kind"] == "absence":
-        return f"{found['delegator']} is away, and {whom} stands in from {found['from_at']}{until}"
-    return f"{whom} may decide for {found['delegator']}{where} from {found['from_at']}{until}"
+        return f"{found['delegator']} is away, and {whom} stands in, from {_shown(found['from_at'])}{until}"
+    return f"{whom} may decide for {found['delegator']}{where}, from {_shown(found['from_at'])}{until}"
+
+
+def _shown(at: str | None) -> str:
+    from signoff.cli.text import parse_time, shown_time
+
+    found = parse_time(at)
+    return "" if found is None else shown_time(found)
