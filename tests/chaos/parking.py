@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from tests.chaos.client import Client
@@ -13,7 +14,7 @@ from tests.chaos.workload import Item
 
 
 class ParkingLoad(Load):
-    """As any load, but nobody decides before `reviews.set()`, and each reviewer thinks for `pace` seconds."""
+    """As any load, but nobody decides before `let_decide()`, and each reviewer thinks for `pace` seconds."""
 
     def __init__(self, plant: Plant, *, pace: float = 0.0, **options: Any) -> None:
         self.reviews = threading.Event()
@@ -26,6 +27,11 @@ class ParkingLoad(Load):
                 return
         if not self._ending.wait(self.pace):
             super()._act(client, admin, item, task)
+
+    def let_decide(self) -> None:
+        """From now on. That nothing has moved while all were parked is no standstill."""
+        self._moved_at = time.monotonic()
+        self.reviews.set()
 
     def wait_started(self) -> None:
         """Return once clients were told of every start. Raises NoProgress, WrongAnswer."""

@@ -76,7 +76,7 @@ def parking(arena: Arena) -> Outcome:
         _a_year_later(plant, faults)
         measured.append(_sweeps(plant))
         problems += [*_dear(measured), *_nothing_is_held(plant)]
-        load.reviews.set()
+        load.let_decide()
         load.wait()
         problems += _copies_go_on(plant, load)
     said = ", ".join(f"{each.parked:,}: p50 {each.p50:.1f} p95 {each.p95:.1f} ms" for each in measured)

@@ -66,7 +66,7 @@ def versions(arena: Arena) -> Outcome:
         faults.kill_api()
         newest = arena.size.faults
         problems += _new_runs_follow(plant, load, newest)
-        load.reviews.set()
+        load.let_decide()
         load.wait()
     numbers = {row[0] for row in plant.rows("SELECT DISTINCT version FROM runs WHERE labels ? 'item'")}
     if numbers != {1}:
@@ -163,7 +163,7 @@ def mixed(arena: Arena) -> Outcome:
         _until_parked(plant, load)
         arena.say(f"{half} runs parked by workers of {found.name}")
         _start(new)
-        load.reviews.set()
+        load.let_decide()
         load.add(arena.items(quarter))
         load.wait_ended(quarter)
         faults.kill_worker()
@@ -174,7 +174,7 @@ def mixed(arena: Arena) -> Outcome:
         load.add(arena.items(quarter))
         _until_parked(plant, load)
         _only(plant, old, new)
-        load.reviews.set()
+        load.let_decide()
         load.wait()
     return arena.judged([load], faults, tried=len(load.items))
 

@@ -97,7 +97,7 @@ def _ran(plant: Plant, *arguments: str, **settings: str) -> None:
 
 def _back_up_in_the_midst(plant: Plant, load: ParkingLoad) -> BackedUp:
     load.wait_started()
-    load.reviews.set()
+    load.let_decide()
     _until_decided(load, len(load.items) // 8)
     file = plant.folder / "backup.dump"
     started, said, in_flight = dict(load.started), dict(load.said), len(load.items) - len(load.ended)
