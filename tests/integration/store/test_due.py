@@ -12,6 +12,7 @@ import pytest
 from signoff.ids import new_id
 from signoff.store import diagnosis, idempotency, leases, notification_events, notifications
 from signoff.store.outbox import NOTIFICATIONS, WEBHOOKS
+from signoff.store.runs import load_human_tasks, lock_run, lock_runs
 from signoff.store.sessions import forget_ended
 from signoff.store.snoozes import forget_snoozes
 
@@ -19,11 +20,12 @@ PACE = notifications.Pace(burst=5, window_seconds=60)
 
 
 class Explaining:
-    """A cursor that asks for the plan of each statement it is given, and finds nothing."""
+    """A cursor that asks for the plan of each statement it is given, and finds nothing, or `first`."""
 
     rowcount = 0
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], first: tuple[Any, ...] | None = None) -> None:
+        self.first = first
         self._cursor = connection.cursor()
         self.plans: list[str] = []
 
@@ -35,8 +37,21 @@ class Explaining:
     def fetchall(self) -> list[Any]:
         return []
 
-    def fetchone(self) -> tuple[Any, ...]:
-        return 0, 0, None
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return self.first
+
+
+def plans(database_url: str, ask: Callable[[Any], object], first: tuple[Any, ...] | None = None) -> list[str]:
+    """The plans of what is asked, where whatever can be done by an index is."""
+    with psycopg.connect(database_url) as connection:
+        # An empty table has no good plan; what is asked is whether the index can be used at all.
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SET enable_bitmapscan = off")
+        connection.execute("SET enable_sort = off")
+        cursor = Explaining(connection, first)
+        ask(cursor)
+    assert cursor.plans
+    return cursor.plans
 
 
 @pytest.mark.parametrize(
@@ -71,13 +86,19 @@ class Explaining:
     ],
 )  # fmt: skip
 def test_a_sweep_costs_what_is_due(database_url: str, ask: Callable[[Any], object], moment: str) -> None:
-    with psycopg.connect(database_url) as connection:
-        # An empty table has no good plan; what is asked is whether the index can be used at all.
-        connection.execute("SET enable_seqscan = off")
-        connection.execute("SET enable_bitmapscan = off")
-        connection.execute("SET enable_sort = off")
-        cursor = Explaining(connection)
-        ask(cursor)
-    assert cursor.plans
-    for plan in cursor.plans:
+    for plan in plans(database_url, ask, (0, 0, None)):
         assert re.search(rf"Index Cond: .*\b{moment} [<>]", plan), plan
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda cursor: lock_run(cursor, new_id()),
+        lambda cursor: lock_runs(cursor, [new_id(), new_id()]),
+        lambda cursor: load_human_tasks(cursor, new_id()),
+    ],
+    ids=["a run", "several runs", "human tasks and decisions"],
+)
+def test_a_run_is_read_without_a_look_at_others(database_url: str, read: Callable[[Any], object]) -> None:
+    for plan in plans(database_url, read):
+        assert "Index Cond: " in plan, plan
