@@ -25,11 +25,11 @@ from tests.chaos.client import Answers
 from tests.chaos.faults import Faults
 from tests.chaos.plant import Plant, wait_for
 
-STATEMENT_SECONDS = 1.0
-POOL_SECONDS = 0.5
-ANSWER_SECONDS = 6.0
+STATEMENT_SECONDS = 2.0
+POOL_SECONDS = 1.0
+ANSWER_SECONDS = 10.0
 """Nobody waits longer for an answer, with a few others before them in the queue of the API's threads."""
-GIVE_UP_SECONDS = 9.0
+GIVE_UP_SECONDS = 15.0
 SETTINGS = {
     "SIGNOFF_POOL_SIZE": "2",
     "SIGNOFF_POOL_TIMEOUT_SECONDS": str(POOL_SECONDS),
