@@ -7,7 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from signoff import errors
-from signoff.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, SignoffError, StaleView, TooLarge
+from signoff.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    SignoffError,
+    StaleView,
+    TooLarge,
+    TooManyAttempts,
+)
 
 
 def _all(kind: type[SignoffError] = SignoffError) -> Iterator[type[SignoffError]]:
@@ -22,6 +32,7 @@ CODES = {
     "InvalidInput": "invalid",
     "TooLarge": "too_large",
     "Unauthenticated": "unauthenticated",
+    "TooManyAttempts": "too_many_attempts",
     "Forbidden": "forbidden",
     "NotFound": "not_found",
     "Conflict": "conflict",
@@ -39,7 +50,7 @@ def test_the_codes_are_these_and_never_change() -> None:
     assert len(set(CODES.values())) == len(CODES)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in _all() if kind is not StaleView])
+@pytest.mark.parametrize("kind", [kind for kind in _all() if kind not in (StaleView, TooManyAttempts)])
 def test_its_first_sentence_is_what_it_says_when_nothing_else_is_said(kind: type[SignoffError]) -> None:
     made = kind()
     assert made.detail == str(made) == (kind.__doc__ or "").strip().splitlines()[0]
@@ -47,6 +58,12 @@ def test_its_first_sentence_is_what_it_says_when_nothing_else_is_said(kind: type
     assert made.fix is None
     said = kind("so it is", fix="do this")
     assert (said.detail, str(said), said.fix) == ("so it is", "so it is", "do this")
+
+
+def test_who_tried_too_often_is_told_how_long_to_wait() -> None:
+    made = TooManyAttempts(wait_seconds=30)
+    assert (made.detail, made.wait_seconds) == ((TooManyAttempts.__doc__ or ""), 30)
+    assert "wait 30 seconds" in str(made.fix)
 
 
 def test_a_code_of_its_own_is_of_one_error_and_not_of_its_kind() -> None:
