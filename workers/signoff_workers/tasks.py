@@ -19,6 +19,7 @@ from signoff.settings import Settings
 from signoff_workers import notifications, webhooks
 from signoff_workers.consumer import Acknowledged, passing_over
 from signoff_workers.in_hand import InHand
+from signoff_workers.rest import Rest
 from signoff_workers.runner import Runner
 from signoff_workers.taken import Taken
 
@@ -48,6 +49,7 @@ class Runtimes:
         self._queues = tuple(queues)
         # Shared by what is forked later. An entry is forgotten before a message is sent again.
         self.taken = Taken(believed_seconds=settings.republish_seconds * BELIEVED_SHARE)
+        self.rest = Rest()
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
 
@@ -75,22 +77,9 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
 
     @app.task(name=SWEEP)
     def sweep() -> None:
-        engine = runtimes.current().engine
-        try:
-            swept = engine.sweep()
-            webhooks.dispatch(app, engine.database, engine.settings)
-            notifications.dispatch(app, engine.database, engine.settings)
-        except (Unavailable, *_BROKER_IS_AWAY) as error:
-            log.warning("sweep_failed", error=str(error))
-            return
-        if swept.leases_expired or swept.human_tasks or swept.resent or swept.claims_lapsed:
-            log.info(
-                "swept",
-                resent=swept.resent,
-                leases_expired=swept.leases_expired,
-                human_tasks=swept.human_tasks,
-                claims_lapsed=swept.claims_lapsed,
-            )
+        with runtimes.rest.working() as may:
+            if may:
+                _sweep(app, runtimes.current().engine)
 
     @app.task(name=NOTIFY)
     def notify(endpoint_id: str) -> None:
@@ -107,3 +96,21 @@ def register_tasks(app: Celery, runtimes: Runtimes) -> None:
             notifications.Courier.of(runtimes.current().engine).serve(UUID(channel_id))
         except Unavailable as error:
             log.warning("notifications_not_sent", error=error.detail)
+
+
+def _sweep(app: Celery, engine: Engine) -> None:
+    try:
+        swept = engine.sweep()
+        webhooks.dispatch(app, engine.database, engine.settings)
+        notifications.dispatch(app, engine.database, engine.settings)
+    except (Unavailable, *_BROKER_IS_AWAY) as error:
+        log.warning("sweep_failed", error=str(error))
+        return
+    if swept.leases_expired or swept.human_tasks or swept.resent or swept.claims_lapsed:
+        log.info(
+            "swept",
+            resent=swept.resent,
+            leases_expired=swept.leases_expired,
+            human_tasks=swept.human_tasks,
+            claims_lapsed=swept.claims_lapsed,
+        )
