@@ -10,11 +10,13 @@ from uuid import UUID
 from flask import Response, request
 
 from signoff.engine import BulkItem, BulkResult, Decided, DecisionRequest
+from signoff.engine.core import Locked
 from signoff.failpoints import hit
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
-from signoff.store.queries_human_tasks import get_decisions, get_human_task
-from signoff.store.queries_runs import get_run
+from signoff.store.made import human_task_made, run_made
+from signoff.store.queries_human_tasks import get_decisions
+from signoff.store.runs import load_values
 from signoff_api import answer_models, problems, request_models
 from signoff_api.answers import answer, etag
 from signoff_api.context import Context
@@ -58,12 +60,12 @@ def answer_decision(
     """Decide, and answer what became of it; `check` may still refuse in the transaction that decides."""
     found: dict[str, Any] = {}
 
-    def look(cursor: Cursor, decided: Decided) -> None:
+    def look(cursor: Cursor, decided: Decided, locked: Locked) -> None:
         if check is not None:
             check(cursor)
-        found.update(_shown(context, cursor, decided))
+        found.update(_shown(context, cursor, decided, locked))
 
-    # Read in the transaction that decides: `run` is what the decision made of it, and not what a worker has since.
+    # Seen in the transaction that decides: `run` is what the decision made of it, and not what a worker has since.
     decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key, look=look)
     headers = {"ETag": etag(found["human_task"]["revision"])}
     if decided.replayed:
@@ -91,9 +93,12 @@ def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Respo
     return answer({"bulk_id": str(outcome.bulk_id), "items": results})
 
 
-def _shown(context: Context, cursor: Cursor, decided: Decided) -> dict[str, Any]:
-    task = get_human_task(cursor, context.engine.core.versions, decided.human_task_id, detail=False)
-    run, _ = get_run(cursor, decided.run_id)
+def _shown(context: Context, cursor: Cursor, decided: Decided, locked: Locked) -> dict[str, Any]:
+    # What the transaction holds of both; of the run's input it holds nothing.
+    task = human_task_made(locked.state, locked.fold.graph, decided.human_task_id)
+    run_input = load_values(cursor, decided.run_id, [1])[1]["input"]
+    status = context.engine.core.lease_after(locked).status
+    run = run_made(locked.state, run_input, status=status)
     return {
         "decision": next(said for said in task.decisions if said.id == decided.decision_id).to_json(),
         "human_task": in_brief(task.for_viewer(context.principal).to_json()),

@@ -8,9 +8,12 @@ from uuid import UUID
 from flask import Response, request
 
 from signoff.authorization import Action, authorize
+from signoff.canonical import Json
 from signoff.errors import FieldError, InvalidInput
+from signoff.model import RunState
 from signoff.store.blindness import withheld_from
 from signoff.store.database import Cursor
+from signoff.store.made import run_made
 from signoff.store.queries_human_tasks import human_tasks_of_run
 from signoff.store.queries_runs import EventView, RunFilter, get_run, list_events, list_runs, run_facts
 from signoff_api import answer_models, request_models
@@ -36,7 +39,7 @@ _RUN = Answer(description="The run.", model=answer_models.Run)
 )
 def start_run(context: Context, body: request_models.StartRun) -> Response:
     """Start a run."""
-    seen = _Seen()
+    seen = _Seen(body.input)
     started = context.engine.start(
         workflow=body.workflow,
         input=body.input,
@@ -114,10 +117,13 @@ def retry_run(context: Context, run_id: UUID, body: request_models.RetryRun) -> 
 class _Seen:
     """The run as an operation left it, read in its transaction: a worker may have it a moment later."""
 
-    run: dict[str, Any]
+    def __init__(self, run_input: Json = None) -> None:
+        self.input = run_input
+        self.run: dict[str, Any] = {}
 
-    def look(self, cursor: Cursor, run_id: UUID) -> None:
-        self.run = get_run(cursor, run_id)[0].to_json()
+    def look(self, cursor: Cursor, run_id: UUID, made: RunState | None) -> None:
+        view = get_run(cursor, run_id)[0] if made is None else run_made(made, self.input, status=made.status)
+        self.run = view.to_json()
 
 
 def _labels(given: list[str]) -> dict[str, str]:

@@ -6,6 +6,8 @@ is not what anybody was shown.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from signoff.canonical import Json, sha256_hex
 from signoff.definition.graph import GateNode, Graph
 from signoff.model import Event, EventType, event_hash
@@ -17,21 +19,38 @@ from signoff.store.runs import load_origin
 PAYLOAD_CHANGED = "payload_changed"
 
 
-def objection(cursor: Cursor, row: RunRow, graph: Graph) -> str | None:
-    """Why this run's value may not be executed; None where it may, or nobody was ever asked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """`objection` is why this run's value may not be executed; None where it may, or nobody was ever asked.
+
+    `settled` says that no event of a step could touch any of the run's human tasks: they are over, or there are none.
+    """
+
+    objection: str | None
+    settled: bool = False
+
+
+def examined(cursor: Cursor, row: RunRow, graph: Graph) -> Examined:
+    """What there is to say of a run that has been claimed, before its step begins."""
     if not row.has_human_tasks:
-        return None
+        return Examined(objection=None, settled=not row.has_human_tasks)
     before = [node.name for node in graph.nodes.values() if isinstance(node, GateNode) and node.mode == "before"]
     run_id = row.state.run_id
     try:
-        stored = load_origin(cursor, run_id, gates=before)
-        if stored is None or event_hash(run_id, stored.event, stored.prev_hash.hex()) != stored.hash.hex():
-            return "the event that its value comes from is not the one that was written"
+        found = load_origin(cursor, run_id, gates=before)
+        if found is None:
+            return _CHANGED
+        stored, settled = found
+        if event_hash(run_id, stored.event, stored.prev_hash.hex()) != stored.hash.hex():
+            return _CHANGED
         if sha256_hex(row.state.value) == _expected(stored.event):
-            return None
+            return Examined(objection=None, settled=settled)
     except UNREADABLE:
-        return "its value, or the event that it comes from, can't be read"
-    return f"its value is not the one of event {stored.event.seq}, {stored.event.type}"
+        return Examined(objection="its value, or the event that it comes from, can't be read")
+    return Examined(objection=f"its value is not the one of event {stored.event.seq}, {stored.event.type}")
+
+
+_CHANGED = Examined(objection="the event that its value comes from is not the one that was written")
 
 
 def _expected(event: Event) -> str:

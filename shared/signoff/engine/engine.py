@@ -6,7 +6,7 @@ that does what they ask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from signoff.identity import Principal
 from signoff.ids import new_id
 from signoff.model import Actor, Event, RunStatus
 from signoff.settings import Settings
-from signoff.store.database import Cursor, Database
+from signoff.store.database import Database
 from signoff.store.delegations import Delegation, NewDelegation
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.task_links import TaskLink
@@ -131,7 +131,7 @@ class Engine:
         *,
         by: Principal,
         idempotency: IdempotencyKey | None = None,
-        look: Callable[[Cursor, Decided], None] | None = None,
+        look: human_tasks.LookAtDecided | None = None,
     ) -> Decided:
         """Record one person's decision; where that satisfies the gate, the run goes on.
 

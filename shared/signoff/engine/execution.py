@@ -61,6 +61,7 @@ class Claimed:
     """A run that this worker holds under `epoch`, standing at `step`.
 
     `row` and `clock` are what it was read with. An inline step after one that was recorded under lock has no row.
+    `settled` says that all of the run's human tasks were over then, so that what its step gives touches none of them.
     """
 
     run_id: UUID
@@ -70,6 +71,7 @@ class Claimed:
     state: RunState
     row: RunRow | None = None
     clock: DatabaseClock | None = None
+    settled: bool = False
 
     @property
     def idempotency_key(self) -> str:
@@ -95,11 +97,11 @@ def claim(core: Core, run_id: UUID, *, epoch: int, worker: str) -> Claimed | Non
         row, now = found
         clock = DatabaseClock.of(now)
         graph = core.versions.graph(cursor, row.state.workflow, row.state.version)
-        objection = approved.objection(cursor, row, graph)
+        said = approved.examined(cursor, row, graph)
     hit("claim.after_update")
-    claimed = claimed_from(row, graph, clock)
-    if objection is not None:
-        refuse(core, claimed, objection)
+    claimed = claimed_from(row, graph, clock, settled=said.settled)
+    if said.objection is not None:
+        refuse(core, claimed, said.objection)
         return None
     return claimed
 
@@ -111,7 +113,7 @@ def refuse(core: Core, claimed: Claimed, objection: str) -> None:
     fail(core, claimed, Failure(code=approved.PAYLOAD_CHANGED, message=message, retryable=False))
 
 
-def claimed_from(row: RunRow, graph: Graph, clock: DatabaseClock) -> Claimed:
+def claimed_from(row: RunRow, graph: Graph, clock: DatabaseClock, *, settled: bool) -> Claimed:
     """The claim that this row is the answer to."""
     assert row.state.node is not None
     return Claimed(
@@ -122,6 +124,7 @@ def claimed_from(row: RunRow, graph: Graph, clock: DatabaseClock) -> Claimed:
         state=row.state,
         row=row,
         clock=clock,
+        settled=settled,
     )
 
 
@@ -189,9 +192,10 @@ class Completed:
             hash=last_hash,
             due_at=self.lease.due_at,
             queue=self.lease.queue,
-            has_human_tasks=bool(state.human_tasks),
+            has_human_tasks=self.locked.row.has_human_tasks or bool(state.human_tasks),
         )
-        return replace(self.following, row=head, clock=clock)
+        # Whoever is asked now may say something at any moment.
+        return replace(self.following, row=head, clock=clock, settled=not state.human_tasks)
 
 
 def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: GoOn) -> Completed | None:
@@ -215,7 +219,7 @@ def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: s
 def completed_untouched(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: GoOn) -> Completed | None:
     """The batch that ends the step, made of what the worker holds; None where that does not do."""
     row, clock = claimed.row, claimed.clock
-    if row is None or clock is None or row.has_human_tasks:
+    if row is None or clock is None or not claimed.settled:
         return None
     fold = Fold(claimed.graph, claimed.state, run_id=claimed.run_id, now=clock.now(), staff=NotRead())
     locked = Locked(row=row, fold=fold, now=fold.now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from uuid import UUID
 
 from signoff.authority import OverLimit
@@ -40,6 +41,10 @@ class Decided:
     human_task_id: UUID
     run_id: UUID
     replayed: bool
+
+
+LookAtDecided: TypeAlias = Callable[[Cursor, Decided, Locked], None]
+"""Told in the transaction that decides what it decided, and handed the run as it is now; it only looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +128,13 @@ def decide(
     *,
     by: Principal,
     idempotency: IdempotencyKey | None = None,
-    look: Callable[[Cursor, Decided], None] | None = None,
+    look: LookAtDecided | None = None,
 ) -> Decided:
     _check_words(request)
     with core.database.transaction() as cursor:
-        messages, decided = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
+        messages, decided, locked = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
         if look is not None:
-            look(cursor, decided)
+            look(cursor, decided, locked)
         hit("decide.before_commit")
     hit("decide.before_publish")
     core.send(messages)
@@ -221,7 +226,7 @@ def _decide(
     *,
     by: Principal,
     idempotency: IdempotencyKey | None,
-) -> tuple[list[Message], Decided]:
+) -> tuple[list[Message], Decided, Locked]:
     locked, task = _lock_human_task(core, cursor, human_task_id)
     run_id = locked.state.run_id
     by = still(cursor, by)
@@ -230,12 +235,12 @@ def _decide(
     if idempotency is not None:
         earlier = keys.begin(cursor, str(by.id), idempotency, keep_hours=core.settings.idempotency_hours)
         if earlier is not None:
-            return [], _decided(UUID(earlier["decision_id"]), task, run_id, replayed=True)
+            return [], _decided(UUID(earlier["decision_id"]), task, run_id, replayed=True), locked
     said_before = decisions.replayed(task, request, by.actor)
     if said_before is not None:
         found = UUID(said_before.id)
         _keep(cursor, by, idempotency, found)
-        return [], _decided(found, task, run_id, replayed=True)
+        return [], _decided(found, task, run_id, replayed=True), locked
     _expect_bulk(locked, task, request)
     if task.state is TaskState.OPEN and task.pending is None:
         acts_for = None if mandate is None else mandate.name
@@ -257,7 +262,7 @@ def _decide(
     messages += core.insert_compensation(cursor, locked)
     made = UUID(recorded.id)
     _keep(cursor, by, idempotency, made)
-    return messages, _decided(made, task, run_id, replayed=False)
+    return messages, _decided(made, task, run_id, replayed=False), locked
 
 
 def _mandated(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from signoff.authorization import Action, authorize
 from signoff.engine import human_tasks
-from signoff.engine.core import Core
+from signoff.engine.core import Core, Locked
 from signoff.engine.human_tasks import Decided
 from signoff.errors import Conflict, Forbidden, InvalidInput, NotFound
 from signoff.identity import Principal
@@ -64,10 +63,10 @@ def decide_by_link(core: Core, link: TaskLink, request: DecisionRequest, *, by: 
     return human_tasks.decide(core, link.human_task_id, request, by=by, look=_using(link, by))
 
 
-def _using(link: TaskLink, by: Principal) -> Callable[[Cursor, Decided], None]:
+def _using(link: TaskLink, by: Principal) -> human_tasks.LookAtDecided:
     """Use the link up where the decision is recorded; where it can't be, nothing is recorded."""
 
-    def look(cursor: Cursor, decided: Decided) -> None:
+    def look(cursor: Cursor, decided: Decided, _locked: Locked) -> None:
         if not use_link(cursor, link, human_task_id=decided.human_task_id, person=by, decision_id=decided.decision_id):
             at = "" if link.used_at is None else f" at {format_time(link.used_at)}"
             raise Conflict(

@@ -15,13 +15,12 @@ from signoff.engine.core import Core, Locked, Message, found, is_storable
 from signoff.errors import FieldError, InvalidInput
 from signoff.failpoints import hit
 from signoff.identity import Principal
-from signoff.model import Actor, Candidates
+from signoff.model import Actor, Candidates, RunState
 from signoff.store import idempotency as keys
 from signoff.store import versions
 from signoff.store.callers import still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
-from signoff.store.leases import database_now
 from signoff.store.runs import load_events
 from signoff.store.staff import StoredStaff
 from signoff.store.versions import Registered
@@ -32,8 +31,9 @@ MAX_LABEL_KEY = 64
 MAX_LABEL_VALUE = 256
 MAX_REASON = 2_000
 
-Look: TypeAlias = Callable[[Cursor, UUID], None]
-"""Reads what an operation has made of a run, in its transaction: no worker has come by yet."""
+Look: TypeAlias = Callable[[Cursor, UUID, RunState | None], None]
+"""Reads what an operation has made of a run, in its transaction: no worker has come by yet. A run that was started in
+it comes along; any other is there to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def start(
                 started = Started(run_id=UUID(earlier["run_id"]), replayed=True)
                 _let_look(look, cursor, started.run_id)
                 return started
-        newest = core.versions.latest(cursor, workflow)
+        newest, now = core.versions.latest_now(cursor, workflow)
         number = newest if version is None else version
         graph = core.versions.graph(cursor, workflow, number)
         if number != newest:
@@ -90,7 +90,7 @@ def start(
             value=value,
             requester=requester.actor,
             labels=labels,
-            now=database_now(cursor),
+            now=now,
             new_id=core.new_id,
             staff=StoredStaff(cursor),
         )
@@ -98,7 +98,7 @@ def start(
         messages = core.insert(cursor, fold)
         if idempotency is not None:
             keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})
-        _let_look(look, cursor, run_id)
+        _let_look(look, cursor, run_id, fold.state)
         hit("start.before_commit")
     hit("start.before_publish")
     core.send(messages)
@@ -144,9 +144,9 @@ def run_facts(locked: Locked) -> RunFacts:
     return RunFacts(workflow=state.workflow, requester_id=state.requester.id, candidates=candidates)
 
 
-def _let_look(look: Look | None, cursor: Cursor, run_id: UUID) -> None:
+def _let_look(look: Look | None, cursor: Cursor, run_id: UUID, made: RunState | None = None) -> None:
     if look is not None:
-        look(cursor, run_id)
+        look(cursor, run_id, made)
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:

@@ -56,14 +56,14 @@ def claim_waiting(core: Core, queue: str, *, steps: Sequence[str], limit: int, w
         if found:
             hit("together.after_claim")
         graphs = [core.versions.graph(cursor, row.state.workflow, row.state.version) for row, _ in found]
-        objections = [approved.objection(cursor, row, graph) for (row, _), graph in zip(found, graphs, strict=True)]
+        said = [approved.examined(cursor, row, graph) for (row, _), graph in zip(found, graphs, strict=True)]
     taken = []
-    for (row, now), graph, objection in zip(found, graphs, objections, strict=True):
-        claimed = claimed_from(row, graph, DatabaseClock.of(now))
-        if objection is None:
+    for (row, now), graph, of_it in zip(found, graphs, said, strict=True):
+        claimed = claimed_from(row, graph, DatabaseClock.of(now), settled=of_it.settled)
+        if of_it.objection is None:
             taken.append(claimed)
         else:
-            refuse(core, claimed, objection)
+            refuse(core, claimed, of_it.objection)
     return taken
 
 

@@ -22,9 +22,11 @@ _PRINCIPAL = (
     " WHERE p.id = %s AND p.disabled_at IS NULL FOR SHARE OF p"
 )
 _OPEN = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())"
-_KEY = (
-    "SELECT k.scopes, k.workflows FROM api_keys k"  # noqa: S608
-    f" WHERE k.principal_id = %s AND k.prefix = %s AND {_OPEN} FOR SHARE OF k"
+# In one statement, which every decision by a key pays for.
+_BY_KEY = (
+    f"SELECT {PRINCIPAL}, {MANDATED}, k.scopes, k.workflows FROM principals p"  # noqa: S608
+    " JOIN api_keys k ON k.principal_id = p.id"
+    f" WHERE p.id = %s AND p.disabled_at IS NULL AND k.prefix = %s AND {_OPEN} FOR SHARE OF p, k"
 )
 _KEY_OF_SESSION = f"SELECT k.scopes, k.workflows FROM api_keys k WHERE k.id = %s AND {_OPEN} FOR SHARE OF k"  # noqa: S608
 _SESSION = (
@@ -42,19 +44,17 @@ def still(cursor: Cursor, by: Principal) -> Principal:
     """
     if by.authentication is None:
         return by
-    row = cursor.execute(_PRINCIPAL, (by.id,)).fetchone()
-    scopes, workflows = _let_in(cursor, by.id, by.authentication) if row is not None else _UNNARROWED
-    if row is None:
-        raise _gone()
-    *found, mandates = row
+    if by.authentication.method == "api_key":
+        *found, mandates, scopes, workflows = _only(cursor, _BY_KEY, by.id, by.authentication.id)
+    else:
+        *found, mandates = _only(cursor, _PRINCIPAL, by.id)
+        scopes, workflows = _let_in(cursor, by.id, by.authentication)
     caller = narrowed(principal_from_row(found), scopes, workflows, by.authentication)
     return replace(caller, mandates=mandates_from_row(mandates))
 
 
 def _let_in(cursor: Cursor, principal_id: UUID, known_by: Authentication) -> Any:
-    """What the key is narrowed to that this is, or was begun with."""
-    if known_by.method == "api_key":
-        return _only(cursor, _KEY, principal_id, known_by.id)
+    """What the key is narrowed to that this was begun with."""
     if known_by.method != "session":
         # A link or a callback has been used up, or checked, in this very transaction.
         return _UNNARROWED

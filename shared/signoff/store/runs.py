@@ -16,6 +16,16 @@ from signoff.canonical import Json
 from signoff.model import GENESIS_HASH, Decision, Event, HumanTask, RunState, RunStatus, event_hash
 from signoff.notifications.catalogue import NOTIFIED_NAMES
 from signoff.store.database import Cursor
+from signoff.store.human_task_writes import (
+    INSERT_DECISION,
+    INSERT_HUMAN_TASK,
+    UPDATE_HUMAN_TASK,
+    WITH_DECISION,
+    decided_once,
+    new_decisions,
+    renamed,
+    save_human_task,
+)
 from signoff.store.rows import (
     DECISION_COLUMNS,
     EVENT_COLUMNS,
@@ -88,24 +98,32 @@ def _load_human_tasks_of(cursor: Cursor, run_ids: Sequence[UUID]) -> dict[UUID, 
     if not run_ids:
         return {}
     cursor.execute(
-        f"SELECT {HUMAN_TASK_COLUMNS}, run_id FROM human_tasks"  # noqa: S608
-        " WHERE run_id = ANY(%s) ORDER BY created_at, id",
+        f"SELECT {HUMAN_TASK_COLUMNS}, run_id,"  # noqa: S608
+        " EXISTS (SELECT 1 FROM decisions d WHERE d.human_task_id = human_tasks.id)"
+        " FROM human_tasks WHERE run_id = ANY(%s) ORDER BY created_at, id",
         (list(run_ids),),
     )
     rows = cursor.fetchall()
-    # By the human tasks, as they are indexed.
+    decisions = _load_decisions_of(cursor, [row[0] for row in rows if row[-1]])
+    found: dict[UUID, dict[UUID, HumanTask]] = {}
+    for row in rows:
+        found.setdefault(row[-2], {})[row[0]] = human_task_from_row(row[:-2], decisions.get(row[0], ()))
+    return found
+
+
+def _load_decisions_of(cursor: Cursor, human_task_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
+    """By the human tasks, as they are indexed. Most are read to be decided for the first time, and have none yet."""
+    decisions: dict[UUID, list[Decision]] = {}
+    if not human_task_ids:
+        return decisions
     cursor.execute(
         f"SELECT {DECISION_COLUMNS} FROM decisions WHERE human_task_id = ANY(%s) ORDER BY seq, id",  # noqa: S608
-        ([row[0] for row in rows],),
+        (human_task_ids,),
     )
-    decisions: dict[UUID, list[Decision]] = {}
     for row in cursor.fetchall():
         human_task_id, decision = decision_from_row(row)
         decisions.setdefault(human_task_id, []).append(decision)
-    found: dict[UUID, dict[UUID, HumanTask]] = {}
-    for row in rows:
-        found.setdefault(row[-1], {})[row[0]] = human_task_from_row(row[:-1], decisions.get(row[0], ()))
-    return found
+    return decisions
 
 
 def run_of_human_task(cursor: Cursor, human_task_id: UUID) -> UUID | None:
@@ -125,7 +143,11 @@ def load_events(cursor: Cursor, run_id: UUID, *, after: int = 0, limit: int | No
 
 
 _ORIGIN = f"""
-SELECT {EVENT_COLUMNS} FROM events WHERE run_id = %s AND (
+SELECT {EVENT_COLUMNS}, NOT EXISTS (
+    SELECT 1 FROM human_tasks t
+    WHERE t.run_id = events.run_id AND (t.state = 'open' OR t.outcome = 'changes_requested')
+)
+FROM events WHERE run_id = %s AND (
     type IN ('run.created', 'step.completed')
     OR type IN ('gate.passed', 'gate.decided') AND data ->> 'gate' = ANY (%s)
     OR type = 'run.retried' AND data -> 'value' IS NOT NULL
@@ -134,10 +156,13 @@ ORDER BY seq DESC LIMIT 1
 """  # noqa: S608
 
 
-def load_origin(cursor: Cursor, run_id: UUID, *, gates: Sequence[str]) -> StoredEvent | None:
-    """The event that a run, as it goes on to a step, has its value from. `gates` are those that it stops at."""
+def load_origin(cursor: Cursor, run_id: UUID, *, gates: Sequence[str]) -> tuple[StoredEvent, bool] | None:
+    """The event that a run, as it goes on to a step, has its value from. `gates` are those that it stops at.
+
+    With it, whether all of its human tasks are over: none is open, and none waits for the draft that was asked for.
+    """
     row = cursor.execute(_ORIGIN, (run_id, list(gates))).fetchone()
-    return None if row is None else event_from_row(row)
+    return None if row is None else (event_from_row(row), row[-1])
 
 
 def load_values(cursor: Cursor, run_id: UUID, seqs: Sequence[int]) -> dict[int, dict[str, Json]]:
@@ -185,6 +210,9 @@ _UPDATE = f"WITH head AS ({_SET_HEAD}) {_INSERT_EVENTS}"
 
 _UPDATE_AND_TELL = f"WITH head AS ({_SET_HEAD}), {_TOLD} {_INSERT_EVENTS}"
 
+_DECIDE = f"WITH head AS ({_SET_HEAD}), {WITH_DECISION} {_INSERT_EVENTS}"
+_DECIDE_AND_TELL = f"WITH head AS ({_SET_HEAD}), {_TOLD}, {WITH_DECISION} {_INSERT_EVENTS}"
+
 _INSERT = f"""
 WITH head AS (
     INSERT INTO runs (id, workflow, version, status, node, queue, epoch, attempt, lost, resends, value, outputs,
@@ -208,14 +236,20 @@ def save(cursor: Cursor, before: RunRow | None, state: RunState, events: Sequenc
     """
     parameters = _parameters(before, state, events, lease)
     tells = not TOLD_OR_NOTIFIED.isdisjoint(parameters["types"])
+    known = before.state.human_tasks if before is not None else {}
+    changed = [task for task in state.human_tasks.values() if known.get(task.id) is not task]
     if before is None:
         cursor.execute(_INSERT_AND_TELL if tells else _INSERT, parameters)
+    elif len(changed) == 1 and (said := decided_once(known.get(changed[0].id), changed[0])) is not None:
+        # A decision as it mostly is: everything in one statement.
+        parameters |= renamed("task", human_task_parameters(changed[0], state))
+        parameters |= renamed("said", decision_parameters(said, changed[0], state))
+        cursor.execute(_DECIDE_AND_TELL if tells else _DECIDE, parameters)
+        return
     else:
         cursor.execute(_UPDATE_AND_TELL if tells else _UPDATE, parameters)
-    known = before.state.human_tasks if before is not None else {}
-    for task in state.human_tasks.values():
-        if known.get(task.id) is not task:
-            _save_human_task(cursor, known.get(task.id), task, state)
+    for task in changed:
+        save_human_task(cursor, known.get(task.id), task, state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,12 +275,12 @@ def save_several(cursor: Cursor, batches: Sequence[Batch]) -> None:
             before = known.get(task.id)
             if before is not task:
                 (inserts if before is None else updates).append(human_task_parameters(task, each.state))
-                said += _new_decisions(before, task, each.state)
+                said += new_decisions(before, task, each.state)
     for statement, rows in (
         (_UPDATE_AND_TELL if tells else _UPDATE, heads),
-        (_INSERT_HUMAN_TASK, inserts),
-        (_UPDATE_HUMAN_TASK, updates),
-        (_INSERT_DECISION, said),
+        (INSERT_HUMAN_TASK, inserts),
+        (UPDATE_HUMAN_TASK, updates),
+        (INSERT_DECISION, said),
     ):
         if rows:
             cursor.executemany(statement, rows)
@@ -306,56 +340,3 @@ def _event_parameters(run_id: UUID, events: Sequence[Event], previous: bytes) ->
         "prev_hashes": chain[:-1],
         "hashes": chain[1:],
     }
-
-
-_INSERT_HUMAN_TASK = """
-INSERT INTO human_tasks (id, run_id, workflow, version, gate, mode, state, revision, payload, payload_sha256, title,
-    why, candidate_users, candidate_groups, assignee, priority, requester_id, rung, pending, outcome, decided_by,
-    created_at, revised_at, due_at, not_before, wake_at, release_at, completed_at, ladder_ms, changed_at)
-VALUES (%(id)s, %(run_id)s, %(workflow)s, %(version)s, %(gate)s, %(mode)s, %(state)s, %(revision)s,
-    %(payload)s::json, %(payload_sha256)s, %(title)s, %(why)s, %(candidate_users)s, %(candidate_groups)s,
-    %(assignee)s, %(priority)s, %(requester_id)s, %(rung)s, %(pending)s, %(outcome)s, %(decided_by)s,
-    %(created_at)s, %(revised_at)s, %(due_at)s, %(not_before)s, %(wake_at)s, %(release_at)s, %(completed_at)s,
-    %(ladder_ms)s::bigint[], %(changed_at)s)
-"""
-
-HUMAN_TASK_TARGET = _INSERT_HUMAN_TASK.partition("VALUES (")[0]
-
-_UPDATE_HUMAN_TASK = """
-UPDATE human_tasks SET state = %(state)s, revision = %(revision)s, payload = %(payload)s::json,
-    payload_sha256 = %(payload_sha256)s, title = %(title)s, why = %(why)s, candidate_users = %(candidate_users)s,
-    candidate_groups = %(candidate_groups)s, assignee = %(assignee)s, rung = %(rung)s, pending = %(pending)s,
-    outcome = %(outcome)s, decided_by = %(decided_by)s, revised_at = %(revised_at)s, due_at = %(due_at)s,
-    wake_at = %(wake_at)s, release_at = %(release_at)s, completed_at = %(completed_at)s,
-    ladder_ms = %(ladder_ms)s::bigint[], changed_at = %(changed_at)s,
-    claim_expires_at = CASE WHEN assignee = %(assignee)s AND (%(state)s = 'open' OR %(outcome)s = 'changes_requested')
-        THEN claim_expires_at END
-WHERE id = %(id)s
-"""
-
-_INSERT_DECISION = """
-INSERT INTO decisions (id, human_task_id, run_id, seq, revision, decision, actor, principal_id, note, reason, patch,
-    payload_sha256, on_behalf_of, bulk_id, surface, reading_ms, authenticated, withdrawn, delegation_id, acts_for,
-    at)
-VALUES (%(id)s, %(human_task_id)s, %(run_id)s, %(seq)s, %(revision)s, %(decision)s, %(actor)s::json,
-    %(principal_id)s, %(note)s, %(reason)s, %(patch)s::json, %(payload_sha256)s, %(on_behalf_of)s, %(bulk_id)s,
-    %(surface)s, %(reading_ms)s, %(authenticated)s::json, %(withdrawn)s,
-    %(delegation_id)s, %(acts_for)s, %(at)s)
-ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = excluded.withdrawn
-"""
-
-
-def _save_human_task(cursor: Cursor, before: HumanTask | None, task: HumanTask, state: RunState) -> None:
-    parameters = human_task_parameters(task, state)
-    cursor.execute(_INSERT_HUMAN_TASK if before is None else _UPDATE_HUMAN_TASK, parameters)
-    for said in _new_decisions(before, task, state):
-        cursor.execute(_INSERT_DECISION, said)
-
-
-def _new_decisions(before: HumanTask | None, task: HumanTask, state: RunState) -> list[dict[str, Any]]:
-    known = before.decisions if before is not None else ()
-    return [
-        decision_parameters(decision, task, state)
-        for decision in task.decisions
-        if not any(decision is earlier for earlier in known)
-    ]

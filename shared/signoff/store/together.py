@@ -16,9 +16,10 @@ import orjson
 
 from signoff.model import Event, RunState, event_hash
 from signoff.store.database import Cursor
+from signoff.store.human_task_writes import HUMAN_TASK_TARGET
 from signoff.store.leases import LAZY
 from signoff.store.rows import RUN_COLUMNS, RunRow, dump, human_task_parameters, run_from_row
-from signoff.store.runs import HUMAN_TASK_TARGET, IS_ASKED_FOR, TOLD_OR_NOTIFIED, Lease
+from signoff.store.runs import IS_ASKED_FOR, TOLD_OR_NOTIFIED, Lease
 
 # Rows that others have locked are passed over, so that two workers who take at once take different runs and nobody
 # waits while holding several. What a worker would not begin it leaves; and whoever lost a worker is taken alone, so
@@ -157,8 +158,8 @@ def save_held(
     """Write what a worker made of a run that it holds and that nobody has touched since it was read.
 
     Answers the database's clock and the hash of the last event; None, with nothing written, when the run is no longer
-    running under `before.epoch` with its log as long as it was. For a run without human tasks before, and with one at
-    most after.
+    running under `before.epoch` with its log as long as it was. For a run whose human tasks were all over before: those
+    in its state are new, and there is one at most.
     """
     return save_together(cursor, [Held(before=before, state=state, events=events, lease=lease)]).get(state.run_id)
 
@@ -211,7 +212,8 @@ def _run(one: Held, last_hash: str) -> dict[str, Any]:
         "feedback": state.feedback,
         "outcome": state.outcome,
         "error": None if state.error is None else state.error.to_json(),
-        "has_human_tasks": bool(state.human_tasks),
+        # Those that were over when the run was claimed are not in its state.
+        "has_human_tasks": one.before.has_human_tasks or bool(state.human_tasks),
         "seq": state.seq,
         "hash": last_hash,
         "worker": lease.worker,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import datetime
 
 from signoff.definition.graph import Graph
 from signoff.errors import NotFound
@@ -74,9 +75,13 @@ class VersionCache:
 
     def latest(self, cursor: Cursor, workflow: str) -> int:
         """The newest version's number. Raises NotFound."""
-        cursor.execute("SELECT max(number) FROM workflow_versions WHERE workflow = %s", (workflow,))
+        return self.latest_now(cursor, workflow)[0]
+
+    def latest_now(self, cursor: Cursor, workflow: str) -> tuple[int, datetime]:
+        """The same with the database's clock."""
+        cursor.execute("SELECT max(number), clock_timestamp() FROM workflow_versions WHERE workflow = %s", (workflow,))
         row = cursor.fetchone()
         if row is None or row[0] is None:
             raise NotFound(f"there is no workflow {workflow!r}", fix="register it with PUT or signoff deploy")
-        number: int = row[0]
-        return number
+        number, now = row
+        return number, now

@@ -321,7 +321,7 @@ class TestAtOnce:
         (key,) = list_api_keys(database, caller.name or "")
         revoking = threading.Thread(target=lambda: revoke_api_key(database, key.id))
 
-        def look(cursor: Any, decided: Any) -> None:  # the decision is recorded and not yet committed
+        def look(cursor: Any, decided: Any, locked: Any) -> None:  # the decision is recorded and not yet committed
             revoking.start()
             eventually(lambda: _is_waiting(database, "UPDATE api_keys"), seconds=20)
 

@@ -122,7 +122,7 @@ def test_without_the_guards_it_would_be(world: World, monkeypatch: pytest.Monkey
     run_id = world.start(GATE, APPROVED)
     change_value(world, run_id, ANOTHER)
     mutate(monkeypatch, decisions._expect_same_view, "if _hash_of(stored) !=", "if False and _hash_of(stored) !=")
-    mutate(monkeypatch, approved.objection, "if not row.has_human_tasks:", "if True:")
+    mutate(monkeypatch, approved.examined, "if not row.has_human_tasks:", "if True:")
     world.engine.decide(
         world.task(run_id).id,
         decisions.DecisionRequest(decision="approve", payload_sha256=world.task(run_id).payload_sha256),

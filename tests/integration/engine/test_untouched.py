@@ -6,18 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.engine.flows import BESIDE, CHAIN, REFUND
-from tests.integration.engine.world import REQUESTER, World
+from tests.integration.engine.flows import BESIDE, CHAIN, GATE, REFUND
+from tests.integration.engine.world import ANA, REQUESTER, World
+from tests.unit.transitions.graphs import gate, graph, step
 
 from signoff.engine import execution
 from signoff.engine.core import Core
 from signoff.errors import LeaseLost
-from signoff.model import EventType, RunStatus
+from signoff.model import EventType, RunStatus, TaskState
 from signoff.store.rows import RunRow
 from signoff.store.runs import Lease
 from signoff.store.together import save_held
 from signoff.transitions import steps
 from signoff.transitions.fold import Fold
+
+TWO_GATES = graph(gate("first", "between"), step("between", "second"), gate("second"), name="two_gates")
 
 
 @pytest.fixture
@@ -65,6 +68,67 @@ def test_a_run_with_a_human_task_beside_it_is_locked(world: World, slow: list[st
     assert slow == ["locked", "locked"]
     world.check(run_id)
     assert world.kinds(run_id)[-3:] == ["human_task.commented", "step.completed", "run.completed"]
+
+
+def test_it_is_locked_when_it_is_claimed_anew_as_well(world: World, slow: list[str]) -> None:
+    run_id = world.start(BESIDE, {})
+    world.work(run_id, {"amount": 6})
+    claimed = world.claim(run_id)
+    slow.clear()
+    world.engine.complete(claimed, {}, worker="w1", go_on=True)
+    assert slow == ["locked"]
+    world.check(run_id)
+
+
+def test_a_step_after_a_decision_takes_no_lock_and_keeps_the_human_tasks(world: World, slow: list[str]) -> None:
+    run_id = world.start(GATE, {"amount": 6})
+    world.decide(run_id, ANA, "approve")
+    claimed = world.claim(run_id)
+    slow.clear()
+    world.engine.complete(claimed, {}, worker="w1", go_on=True)
+    assert slow == []
+    world.check(run_id)
+    state = world.state(run_id)
+    assert state.status is RunStatus.COMPLETED
+    assert [task.state for task in state.human_tasks.values()] == [TaskState.COMPLETED]
+
+
+def test_what_is_said_while_the_step_runs_is_kept_before_its_end(world: World, slow: list[str]) -> None:
+    run_id = world.start(GATE, {"amount": 6})
+    task = world.task(run_id)
+    world.decide(run_id, ANA, "approve")
+    claimed = world.claim(run_id)
+    world.engine.comment(task.id, text="late", by=ANA)
+    slow.clear()
+    world.engine.complete(claimed, {}, worker="w1", go_on=True)
+    assert slow == ["locked"]
+    world.check(run_id)
+    assert world.kinds(run_id)[-3:] == ["human_task.commented", "step.completed", "run.completed"]
+
+
+def test_a_draft_that_was_asked_for_goes_to_who_asked(world: World, slow: list[str]) -> None:
+    run_id = world.start(REFUND, {})
+    world.work(run_id, {"amount": 6})
+    asked = world.task(run_id)
+    world.decide(run_id, ANA, "request_changes", note="friendlier")
+    claimed = world.claim(run_id)
+    slow.clear()
+    world.engine.complete(claimed, {"amount": 7}, worker="w1", go_on=True)
+    assert slow == ["locked"]
+    world.check(run_id)
+    again = world.task(run_id)
+    assert (again.id, again.revision, again.payload) == (asked.id, asked.revision + 1, {"amount": 7})
+
+
+def test_a_second_gate_opens_without_a_lock_beside_a_human_task_that_is_over(world: World, slow: list[str]) -> None:
+    run_id = world.start(TWO_GATES, {"amount": 6})
+    world.decide(run_id, ANA, "approve")
+    claimed = world.claim(run_id)
+    slow.clear()
+    world.engine.complete(claimed, {"amount": 7}, worker="w1", go_on=True)
+    assert slow == []
+    world.check(run_id)
+    assert [task.state for task in world.state(run_id).human_tasks.values()] == [TaskState.COMPLETED, TaskState.OPEN]
 
 
 def test_a_step_of_a_canceled_run_is_refused(world: World) -> None:
