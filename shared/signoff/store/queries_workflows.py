@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from signoff.canonical import Json
 from signoff.authorization import Reach
+from signoff.canonical import Json
 from signoff.errors import NotFound
 from signoff.model import format_time
 from signoff.store.database import Database
