@@ -162,6 +162,20 @@ def test_nothing_waits_to_be_recorded_while_an_irreversible_step_runs(
     assert all(ran == recorded for ran, recorded in begun)
 
 
+def test_nor_where_runs_stand_at_different_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "RECORD_SECONDS", 30.0)
+    bench.warm(short.paid_last)
+    behind, ahead = runs = bench.start(short.paid_last, 2)
+    bench.world.work(ahead, 1)
+    logs: list[list[str]] = []
+    short.ON["pay"] = lambda _value, run: logs.append(bench.world.kinds(behind if run.run_id == ahead else ahead)[1:])
+    bench.work(behind)
+    assert bench.statuses(runs) == [RunStatus.COMPLETED] * 2
+    assert short.SEEN == [("one", 0), ("two", 1), ("two", 0), ("pay", 1), ("pay", 0)]
+    # The second step of the one behind had just run as the one ahead came to be paid.
+    assert logs[0] == ["step.completed"] * 2
+
+
 def test_an_irreversible_step_is_taken_by_its_own_message_alone(bench: Bench) -> None:
     bench.warm(short.paid_blindly_last)
     runs = bench.start(short.paid_blindly_last, 4)
