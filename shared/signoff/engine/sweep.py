@@ -5,7 +5,8 @@ It costs what is due and not what is parked: each kind of work is found by a par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -18,6 +19,7 @@ from signoff.errors import Unavailable
 from signoff.failpoints import hit
 from signoff.model import RunStatus
 from signoff.store import leases
+from signoff.store.database import Cursor
 from signoff.store.idempotency import forget_old
 from signoff.store.sessions import forget_ended
 from signoff.store.snoozes import forget_snoozes
@@ -188,7 +190,7 @@ def _wake_together(core: Core, due: Sequence[tuple[UUID, UUID]]) -> tuple[int, l
     for run_id, human_task_id in due:
         of_run.setdefault(run_id, []).append(human_task_id)
     moved, left, changed = 0, [], []
-    with core.database.transaction() as cursor:
+    with _waking(core) as cursor:
         for locked in core.lock_several(cursor, list(of_run), _StandIns(cursor)):
             task_ids = of_run[locked.fold.run_id]
             try:
@@ -202,11 +204,15 @@ def _wake_together(core: Core, due: Sequence[tuple[UUID, UUID]]) -> tuple[int, l
         messages = core.save_several(cursor, changed)
         for locked in changed:
             messages += core.insert_compensation(cursor, locked)
-        if changed:
-            hit("sweep.before_wake_commit")
-    if changed:
-        hit("sweep.after_wake_commit")
     return moved, left, messages
+
+
+@contextmanager
+def _waking(core: Core) -> Iterator[Cursor]:
+    with core.database.transaction() as cursor:
+        yield cursor
+        hit("sweep.before_wake_commit")
+    hit("sweep.after_wake_commit")
 
 
 def _fire(core: Core, locked: Locked, human_task_id: UUID) -> bool:
@@ -216,13 +222,11 @@ def _fire(core: Core, locked: Locked, human_task_id: UUID) -> bool:
 
 
 def _wake(core: Core, run_id: UUID, human_task_id: UUID) -> bool:
-    with core.database.transaction() as cursor:
+    with _waking(core) as cursor:
         locked = core.lock(cursor, run_id, skip_locked=True)
         if locked is None or not _fire(core, locked, human_task_id):
             return False
         messages = core.save(cursor, locked, core.lease_after(locked))
         messages += core.insert_compensation(cursor, locked)
-        hit("sweep.before_wake_commit")
-    hit("sweep.after_wake_commit")
     core.send(messages)
     return True

@@ -54,7 +54,7 @@ _COLUMNS = (
 
 
 def list_workflows(database: Database, shown: Reach, *, limit: int, cursor: str | None = None) -> Page[VersionView]:
-    """The newest version of each workflow that is to be shown, by name. Raises InvalidInput for a bad limit or cursor."""
+    """The newest version of each workflow that is shown, by name. Raises InvalidInput for a bad limit or cursor."""
     order = [SortKey(column=versions.c.workflow, read=read_text)]
     query = {"list": "workflows"}
     statement = (
