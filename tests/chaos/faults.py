@@ -58,6 +58,10 @@ class Faults:
     def kill_beat(self) -> bool:
         return self._kill_group(self._one("beat"), "kill_beat")
 
+    def kill_one(self, watched: Watched, kind: str) -> bool:
+        """This one with all its processes, as a fault of this kind."""
+        return self._kill_group(watched, kind)
+
     def freeze_worker(self, seconds: float) -> bool:
         """SIGSTOP to it and its pool, and SIGCONT after so long: longer than a lease, and it is a zombie."""
         watched = self._one("worker")

@@ -24,7 +24,7 @@ from tests.chaos.flows_timed import (
     REROUTED,
 )
 from tests.chaos.oracle import Judgement, check_database
-from tests.chaos.plant import QUICK, Plant, wait_for
+from tests.chaos.plant import QUICK, Plant, Watched, wait_for
 from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
 
 SWEEP_SECONDS = 0.5
@@ -113,7 +113,7 @@ def timers(arena: Arena) -> Outcome:
     """Reminders, escalations, reroutings, due times, releases after grace, claims that lapse, waits between attempts.
 
     `tries` are timers. Early and late are judged by the log, by when an onlooker first saw it, and for attempts by the
-    receiver's clock; late without a beat is counted from the beats' return.
+    receiver's clock; late without a beat is counted from the first sweep that is sent again.
     """
     plant = arena.plant(SETTINGS)
     _second_beat(plant)
@@ -175,16 +175,28 @@ def _play(wave: str, plant: Plant, faults: Faults, seen: Seen, runs: Sequence[Wa
                 beat.kill()
             wait_for(lambda: time.time() > started + LONGEST_SECONDS, seconds=PATIENCE_SECONDS)
             faults.counts[wave] += not any(beat.alive for beat in beats)
-            back = time.time()
+            back = _back(faults, beats)
             for run in runs:
                 run.not_before = back
-            for beat in beats:
-                beat.held = False
             wait_for(all_fired, seconds=PATIENCE_SECONDS)
         case _:
             give_up = time.monotonic() + PATIENCE_SECONDS
             while not wait_for(all_fired, seconds=KILL_EVERY_SECONDS) and time.monotonic() < give_up:
-                faults.kill_beat()
+                # One and the same; the other lives.
+                faults.kill_one(beats[0], wave)
+
+
+def _back(faults: Faults, beats: Sequence[Watched]) -> float:
+    """Let there be beats again; the moment at which one has sent a sweep, for a machine may take long to start it."""
+    point = "beat.after_publish"
+    faults.arm(point, "sleep=0")
+    for beat in beats:
+        beat.held = False
+    wait_for(lambda: faults.has_fired(point), seconds=PATIENCE_SECONDS)
+    back = faults.fired(point) or time.time()
+    faults.disarm(point)
+    del faults.counts[point]
+    return back
 
 
 def _begin(arena: Arena, plant: Plant, answers: Answers, sets: int) -> list[Waiting]:
