@@ -66,6 +66,13 @@ ELSEWHERE = {
     "retry": "a failed run has none that waits",
     "arguments": "reads", "verify": "reads", "anchor": "reads", "close": "no database", "register": "no run",
     "start": "a new run is nobody else's", "claim_run": "a lease", "give_back": "a lease", "renew": "a lease",
+    "claim_waiting": "leases", "give_back_all": "leases", "let_go": "leases",
+    "complete_together": "waits for no run, and writes to no human task that is there",
+    "decide_by_link": "decides, and uses the link up behind it",
+    "issue_task_link": "a row of its own", "task_link": "a row of its own",
+    "snooze": "a row of its own, behind the run", "unsnooze": "a row of its own, behind the run",
+    "delegate": "no run", "end_delegation": "no run", "list_delegations": "reads",
+    "set_limit": "no run", "remove_limit": "no run", "list_limits": "reads",
 }  # fmt: skip
 """Why the other methods are not in the list."""
 
