@@ -70,6 +70,15 @@ def test_a_run_with_a_human_task_beside_it_is_locked(world: World, slow: list[st
     assert world.kinds(run_id)[-3:] == ["human_task.commented", "step.completed", "run.completed"]
 
 
+def test_it_is_locked_also_where_nobody_has_said_anything(world: World, slow: list[str]) -> None:
+    run_id = world.start(BESIDE, {})
+    following = world.engine.complete(world.claim(run_id), {"amount": 6}, worker="w1", go_on=True)
+    assert following is not None
+    world.engine.complete(following, {}, worker="w1", go_on=True)
+    assert slow == ["locked"]
+    world.check(run_id)
+
+
 def test_it_is_locked_when_it_is_claimed_anew_as_well(world: World, slow: list[str]) -> None:
     run_id = world.start(BESIDE, {})
     world.work(run_id, {"amount": 6})
