@@ -17,12 +17,12 @@ How the parts fit:
 - `oracle.py` judges afterwards, `check_invariants.sql` within: every log replayed to its head, every chain verified,
   every 2xx decision found, the receiver's ledger against the plan. No scenario ends without it.
 - `registry.py` is what a scenario is written against, `scenarios/` has one module a promise, found by itself.
-- `mutants.py` lists the guards that are taken out, `mutated.py` starts a process without one of them.
+- `guards.py` lists the guards that `mutants.py` takes out, `mutated.py` starts a process without one of them.
 - `table.py` and `__main__.py` print progress and the table, and write docs/chaos.json.
 
 To add a promise: a module in `scenarios/` with one function under `@scenario(promise=N, title=…, sizes={…})`. It is
 handed an `Arena`: take a plant from it, drive a `Load`, and give back `arena.judged(load, faults, …)`. Then add its
-mutants to `mutants.py`, each with a promise number; a mutant is run at the tier `slice`, or `ci` where it says so.
+mutants to `guards.py`, each with a promise number; a mutant is run at the tier `slice`, or `ci` where it says so.
 
 A figure that a scenario does not reach is a failure like a lost run: too few faults, no progress, recovery too late.
 Scenarios are repeatable by their seed in what they do and in which order; the machine's own timing remains.

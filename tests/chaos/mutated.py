@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from types import CodeType, ModuleType
 
-from tests.chaos.mutants import MUTANTS, Mutant
+from tests.chaos.guards import MUTANTS, Mutant
 
 
 class MutatingLoader(importlib.machinery.SourceFileLoader):

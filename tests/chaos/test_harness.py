@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.mutants import MUTANTS
+from tests.chaos.guards import MUTANTS
 from tests.chaos.oracle import Judgement, check_effects
 from tests.chaos.proxy import Proxy
 from tests.chaos.receiver import SCHEMA, Ledger
