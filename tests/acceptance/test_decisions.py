@@ -56,6 +56,7 @@ def test_201_says_what_was_recorded_and_what_became_of_it(task: Any, ana: Caller
         "payload_sha256": task["payload_sha256"],
         "bulk_id": None,
         "on_behalf_of": None,
+        "delegation_id": None,
         "withdrawn": False,
         "at": None,
     }
