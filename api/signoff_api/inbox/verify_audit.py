@@ -276,6 +276,8 @@ class Replay:
             "decided_by": None,
             "created_at": event["at"],
             "completed_at": None,
+            # An export is nobody's own view.
+            "acting_for": [],
             **{key: data[key] for key in ("gate", "mode", "title", "why", "payload_sha256", "candidates", "assignee")},
             **{key: gate[key] for key in ("priority", "payload_schema", "editable", "form", "options", "require_note")},
         }

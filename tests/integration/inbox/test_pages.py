@@ -194,7 +194,7 @@ def test_a_form_without_the_token_of_its_session_is_refused_and_changes_nothing(
     ana, sam = desk.as_("ana"), desk.as_("sam")
     ana.get(desk.engine.issue_task_link(task, "ana").path)
     place = path.replace("{human_task_id}", str(task)).replace("{run_id}", str(desk.run_of(task)))
-    place = place.replace("/links/{link_id}", ana.path)
+    place = place.replace("/links/{link_id}", ana.path).replace("{delegation_id}", str(task))
     assert "{" not in place
     page = ana.get(f"/inbox/{task}")
     sha = page.one(name="payload_sha256").value
