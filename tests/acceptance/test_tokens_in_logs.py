@@ -21,7 +21,7 @@ from tests.acceptance.stack import Stack
 from tests.integration.notifications.mail import smtp, texts
 from tests.servers import eventually
 
-pytestmark = pytest.mark.xdist_group("acceptance")
+pytestmark = [pytest.mark.xdist_group("acceptance"), pytest.mark.long]
 
 SIMPLE = """
 workflow: simple

@@ -19,7 +19,7 @@ from tests.acceptance.inbox.browser import PHONE, WIDE, axe_violations, overflow
 from tests.acceptance.inbox.conftest import Open
 from tests.acceptance.inbox.flows import LETTER, letter, opened, value
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.long]
 
 PICTURES = os.environ.get("SIGNOFF_SCREENSHOTS")
 Screens: TypeAlias = dict[str, tuple[str | None, str]]

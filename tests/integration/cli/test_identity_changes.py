@@ -30,6 +30,8 @@ from signoff.store.provider_identities import Known, sign_in_from_provider
 from signoff.store.role_grants import Holder, grant_role
 from signoff.store.sessions import create_sign_in_link, list_sessions, start_session
 
+pytestmark = pytest.mark.long
+
 GOOD = "correct horse battery staple"
 OTHER = "another horse in the same stable"
 CLI = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
