@@ -50,5 +50,7 @@ _GATE: dict[str, Any] = {"reviewers": "leads", "editable": ["amount"]}
 payment = Workflow("payment", [prepare, Gate("check", **_GATE), pay, note])
 """Waits until somebody decides."""
 
-fleeting = Workflow("fleeting", [prepare, Gate("check", due="1s", on_timeout="reject", **_GATE), pay, note])
-"""Is rejected by the clock after a second."""
+_BY_NAME: dict[str, Any] = _GATE | {"reviewers": ["leads", "user:ana"]}
+
+fleeting = Workflow("fleeting", [prepare, Gate("check", due="1s", on_timeout="reject", **_BY_NAME), pay, note])
+"""Is rejected by the clock after a second. Its gate asks somebody by name, so that it opens under the run's lock."""
