@@ -24,6 +24,9 @@ from signoff_workers.in_hand import InHand
 from signoff_workers.runner import Runner
 from signoff_workers.taken import Taken, said_of
 
+WAITED = drain.QUEUED_SECONDS
+"""From here on a run is one that has waited; a test may say that none has."""
+
 
 class Bench:
     """An engine and one worker process's runner, in this process."""
@@ -37,7 +40,7 @@ class Bench:
     def start(self, workflow: Workflow, count: int) -> list[UUID]:
         """Runs that have waited for a while."""
         runs = [self.world.start(workflow.graph, number) for number in range(count)]
-        time.sleep(drain.QUEUED_SECONDS)
+        time.sleep(WAITED)
         self.world.publisher.taken()
         return runs
 
@@ -187,7 +190,7 @@ def test_an_irreversible_step_is_taken_by_its_own_message_alone(bench: Bench) ->
     short.ON["pay_blindly"] = lambda _value, _run: held.append(
         bench.world.sql("SELECT count(*) FROM runs WHERE status = 'running'")[0][0]
     )
-    time.sleep(drain.QUEUED_SECONDS)
+    time.sleep(WAITED)
     bench.deliver()
     assert bench.statuses(runs) == [RunStatus.COMPLETED] * 4
     assert held == [1] * 4
