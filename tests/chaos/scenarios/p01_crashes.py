@@ -80,7 +80,7 @@ ACTIONS = ("kill", "kill_group")
     title="a 2xx decision survives any crash",
     sizes={
         Tier.SLICE: Size(tries=1, faults=len(FEW)),
-        Tier.CI: Size(tries=1, faults=len(POINTS)),
+        Tier.CI: Size(tries=2, faults=2 * len(POINTS)),
         Tier.LONG: Size(tries=50, faults=50 * len(POINTS)),
     },
 )
