@@ -25,9 +25,8 @@ def storm(
     for at in range(wanted):
         load.wait_ended((at + 1) * tries // (wanted + 2))
         with load.recovering():
-            if not faults.do(kinds[at % len(kinds)]):
-                # It met nothing that it could harm: there is something else that it can.
-                faults.do(kinds[(at + 1) % len(kinds)])
+            # One that meets nothing it could harm is followed by the next: there is something else that can.
+            any(faults.do(kinds[(at + turn) % len(kinds)]) for turn in range(max(2, len(kinds))))
         if at % SAID_EVERY == SAID_EVERY - 1:
             arena.say(f"{faults.injected} faults, {len(load.ended)} of {tries} runs ended")
     load.wait()
