@@ -163,6 +163,11 @@ class Load:
         self._clients.append(made)
         return made
 
+    def close(self) -> None:
+        """Close what its clients keep open, those that a scenario asked for itself too."""
+        for client in self._clients:
+            client.close()
+
     def _thread(self, work: Callable[..., None], at: int, name: str, *more: int) -> threading.Thread:
         client = self.client(name)
 

@@ -82,7 +82,7 @@ class Proxy:
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):
-            self._call(self._unplug())
+            self._call(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -109,6 +109,15 @@ class Proxy:
         await asyncio.sleep(0.01)  # the pumps see it and end
         return count
 
+    async def _finish(self) -> None:
+        """Leave no task and no socket behind: neither is closed by a loop that stops."""
+        await self._unplug()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.01)  # what was aborted is closed in the loop's next turn
+
     async def _fall_silent(self) -> int:
         self._silent = True
         for wire in self._wires:
@@ -130,6 +139,9 @@ class Proxy:
         except OSError:
             near.transport.abort()
             return
+        except asyncio.CancelledError:
+            near.transport.abort()
+            raise
         wire = _Wire(near=near, far=far, silent=self._silent)
         self._wires.add(wire)
         try:

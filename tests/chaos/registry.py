@@ -173,6 +173,8 @@ class Arena:
             found.append(f"{faults.injected} faults happened, and {self.size.faults} are asked for")
         if worst is not None and worst > recover:
             found.append(f"a run took {worst:.1f} s to recover, and {recover:g} s are promised")
+        for load in loads:
+            load.close()
         judgement = judge(self.stage.plant, self.stage.loads)
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.counts.items()))
         return self.outcome(
