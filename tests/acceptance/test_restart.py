@@ -16,6 +16,7 @@ from tests.servers import eventually
 
 pytestmark = [
     pytest.mark.xdist_group("acceptance-restart"),
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
 ]
 

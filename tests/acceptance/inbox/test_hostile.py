@@ -12,7 +12,7 @@ from tests.acceptance.inbox.browser import Watched
 from tests.acceptance.inbox.conftest import Open
 from tests.acceptance.inbox.flows import opened
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.long]
 
 OPEN = """
 workflow: hostile

@@ -13,7 +13,7 @@ from tests.acceptance.inbox.conftest import Open
 from tests.acceptance.inbox.flows import letter, opened
 from tests.acceptance.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.long]
 
 SESSION = "signoff_session"
 KEPT = "[...Object.keys(localStorage), ...Object.keys(sessionStorage)].filter((key) => key.startsWith('signoff'))"

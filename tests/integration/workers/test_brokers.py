@@ -19,6 +19,8 @@ from signoff.engine import Engine
 from signoff.errors import Unavailable
 from signoff.model import RunStatus
 
+pytestmark = pytest.mark.long
+
 QUEUED = 8
 LONG_TRANSACTIONS = """
 SELECT count(*) FROM pg_stat_activity
