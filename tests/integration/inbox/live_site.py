@@ -76,13 +76,13 @@ class Reader:
                 yield Event(kind=found["event"], cursor=found.get("id"), ids=tuple(map(UUID, ids)))
                 found = {}
 
-    def until(self, wanted: UUID | str) -> list[Event]:
-        """The events up to the first of this kind, or with this id."""
+    def until(self, *wanted: UUID | str) -> list[Event]:
+        """The events up to the first of one of these kinds, or with one of these ids."""
         seen = []
         self.ends = time.monotonic() + 20
         for event in self:
             seen.append(event)
-            if wanted == event.kind or wanted in event.ids:
+            if event.kind in wanted or not set(event.ids).isdisjoint(wanted):
                 return seen
         raise AssertionError(f"the stream has ended before {wanted}: {self.raw!r}")
 
