@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
+from tests.integration.authorization.own_work import FLOWS, api, code, decide, sha
 from tests.integration.inbox.desk import Browser, Desk, open_desk
 from tests.mutants import mutate
-from tests.unit.transitions.graphs import STANDARD, gate, graph, pay, step
 from werkzeug.test import TestResponse
 
 from signoff import authorization
@@ -32,14 +32,6 @@ from signoff_api.inbox.pages import csrf_token
 Way: TypeAlias = Callable[[Desk, UUID], TestResponse]
 _BY_POSSESSION = {"task_link_confirm": "possession"}
 
-FLOWS = (
-    graph(gate("ok", "pay", four_eyes=False, options=STANDARD, editable=("amount",)), pay(), name="own"),
-    graph(gate("ok", "pay", four_eyes=False, approvals=2, editable=("amount",)), pay(), name="own-pair"),
-    graph(gate("ok", "pay", options=STANDARD, changes_to=None, editable=("amount",), bulk=True), pay(), name="strict"),
-    graph(gate("look", "send", mode="after"), step("send"), name="after"),
-    graph(gate("ok", "pay", reviewers=("user:ana",), assign="ana"), pay(), name="to-ana"),
-)
-
 
 @pytest.fixture(scope="module")
 def desk(module_database_url: str, valkey_url: str) -> Iterator[Desk]:
@@ -49,26 +41,9 @@ def desk(module_database_url: str, valkey_url: str) -> Iterator[Desk]:
         yield made
 
 
-def _sha(desk: Desk, task: UUID) -> str:
-    ((found,),) = desk.sql("SELECT payload_sha256 FROM human_tasks WHERE id = %s", task)
-    return str(found)
-
-
-def _api(desk: Desk, key: str, method: str, path: str, json: Any, **headers: str) -> TestResponse:
-    return desk.app.test_client().open(
-        f"/api/v1{path}", method=method, json=json, headers={"Authorization": f"Bearer {key}", **headers}
-    )
-
-
-def _decide(desk: Desk, task: UUID, key: str, decision: str = "approve", **said: Any) -> TestResponse:
-    headers = said.pop("headers", {})
-    body = {"decision": decision, "payload_sha256": _sha(desk, task), **said}
-    return _api(desk, key, "POST", f"/human-tasks/{task}/decisions", body, **headers)
-
-
 def _bulk(desk: Desk, task: UUID, key: str, decision: str = "approve") -> TestResponse:
-    items = [{"id": str(task), "payload_sha256": _sha(desk, task)}]
-    return _api(desk, key, "POST", "/bulk-decisions", {"decision": decision, "note": "all", "items": items})
+    items = [{"id": str(task), "payload_sha256": sha(desk, task)}]
+    return api(desk, key, "POST", "/bulk-decisions", {"decision": decision, "note": "all", "items": items})
 
 
 def _form(browser: Browser, path: str, **fields: str) -> TestResponse:
@@ -78,7 +53,7 @@ def _form(browser: Browser, path: str, **fields: str) -> TestResponse:
 
 
 def _press(browser: Browser, task: UUID, decision: str = "approve", **fields: str) -> TestResponse:
-    said = {"decision": decision, "payload_sha256": _sha(browser.desk, task), **fields}
+    said = {"decision": decision, "payload_sha256": sha(browser.desk, task), **fields}
     return _form(browser, f"/inbox/{task}/decide", **said)
 
 
@@ -102,36 +77,25 @@ def _said(desk: Desk, task: UUID) -> int:
     return len(desk.said(task))
 
 
-def _code(response: TestResponse) -> str:
-    """The code of the refusal, of the only item where there are several; a page says it by its status alone."""
-    if response.mimetype == "text/html":
-        return {403: "four_eyes"}.get(response.status_code, str(response.status_code))
-    found = response.get_json()
-    if "items" in found:
-        (item,) = found["items"]
-        found = item["problem"]
-    return str(found.get("code"))
-
-
 # Each way is prepared first, so that all that is stored can be compared before and after the attempt itself.
 WAYS: dict[str, Callable[[Desk], Way]] = {
-    "by her key": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"]),
+    "by her key": lambda desk: lambda _, task: decide(desk, task, desk.keys["ana"]),
     "by a second key": lambda desk: _by_key(desk, _second_key(desk, "ana")),
     "on a page": lambda desk: _on_page(desk.as_("ana")),
     "in a second session, by a link": lambda desk: _on_page(_signed_in_by_link(desk, "ana")),
     "through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["ana"]),
     "rejecting through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["ana"], "reject"),
-    "on behalf of another": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], on_behalf_of="sam"),
-    "with an edit": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], patch={"amount": "1"}),
-    "by rejecting": lambda desk: lambda _, task: _decide(desk, task, desk.keys["ana"], "reject", note="no"),
+    "on behalf of another": lambda desk: lambda _, task: decide(desk, task, desk.keys["ana"], on_behalf_of="sam"),
+    "with an edit": lambda desk: lambda _, task: decide(desk, task, desk.keys["ana"], patch={"amount": "1"}),
+    "by rejecting": lambda desk: lambda _, task: decide(desk, task, desk.keys["ana"], "reject", note="no"),
     "by asking for changes": lambda desk: (
-        lambda _, task: _decide(desk, task, desk.keys["ana"], "request_changes", note="more")
+        lambda _, task: decide(desk, task, desk.keys["ana"], "request_changes", note="more")
     ),
     "with an Idempotency-Key": lambda desk: (
-        lambda _, task: _decide(desk, task, desk.keys["ana"], headers={"Idempotency-Key": f"first {task}"})
+        lambda _, task: decide(desk, task, desk.keys["ana"], headers={"Idempotency-Key": f"first {task}"})
     ),
     "by claiming it": lambda desk: (
-        lambda _, task: _api(desk, desk.keys["ana"], "PUT", f"/human-tasks/{task}/claim", None)
+        lambda _, task: api(desk, desk.keys["ana"], "PUT", f"/human-tasks/{task}/claim", None)
     ),
     "by claiming it on a page": lambda desk: _claims_on_page(desk.as_("ana")),
     "with an edit on a page": lambda desk: _on_page(desk.as_("ana"), edit="1"),
@@ -142,7 +106,7 @@ WAYS: dict[str, Callable[[Desk], Way]] = {
 
 
 def _by_key(desk: Desk, key: str) -> Way:
-    return lambda _, task: _decide(desk, task, key)
+    return lambda _, task: decide(desk, task, key)
 
 
 def _on_page(browser: Browser, edit: str | None = None) -> Way:
@@ -165,7 +129,7 @@ def _follow(desk: Desk, browser: Browser, task: UUID, name: str) -> TestResponse
     held = browser.client.get_cookie("signoff_link_browser", domain="localhost", path=browser.path)
     # Who may not decide is shown no form; one that somebody made themselves is what has to be refused.
     csrf = browser.csrf if held is None else csrf_token(held.value)
-    said = {"csrf": csrf, "decision": "approve", "payload_sha256": _sha(desk, task)}
+    said = {"csrf": csrf, "decision": "approve", "payload_sha256": sha(desk, task)}
     return browser.send("POST", f"{browser.path}/decide", data=said)
 
 
@@ -179,7 +143,7 @@ def _by_callback(desk: Desk, name: str) -> Way:
     link_person(desk.engine.database, made.name, name, external_id="U1")
 
     def post(desk: Desk, task: UUID) -> TestResponse:
-        said = {"person": "U1", "human_task_id": str(task), "decision": "approve", "payload_sha256": _sha(desk, task)}
+        said = {"person": "U1", "human_task_id": str(task), "decision": "approve", "payload_sha256": sha(desk, task)}
         body = json.dumps(said).encode()
         signed = headers(str(uuid4()), int(time.time()), body, [secret])
         return desk.app.test_client().post(
@@ -200,10 +164,10 @@ def test_who_started_a_run_does_not_decide_it(desk: Desk, way: str, flow: str) -
     attempt = WAYS[way](desk)
     task = desk.start(flow, {"amount": "7"}, by="ana")
     before = _recorded(desk)
-    assert _code(attempt(desk, task)) == "four_eyes"
+    assert code(attempt(desk, task)) == "four_eyes"
     assert _recorded(desk) == before
     assert desk.sql("SELECT 1 FROM task_links WHERE human_task_id = %s AND used_at IS NOT NULL", task) == []
-    assert _decide(desk, task, desk.keys["sam"]).status_code == 201, "another person may"
+    assert decide(desk, task, desk.keys["sam"]).status_code == 201, "another person may"
 
 
 def test_bulk_on_a_page_leaves_ones_own_out(desk: Desk) -> None:
@@ -211,7 +175,7 @@ def test_bulk_on_a_page_leaves_ones_own_out(desk: Desk) -> None:
     ana.get("/inbox")
     own = desk.start("strict", {"amount": "7"}, by="ana")
     other = desk.start("strict", {"amount": "8"})
-    items = [f"{task}:{_sha(desk, task)}" for task in (own, other)]
+    items = [f"{task}:{sha(desk, task)}" for task in (own, other)]
     data = {"csrf": ana.csrf, "action": "approve", "item": items}
     page = ana.send("POST", "/inbox/bulk/commit", data=data).text
     assert "1 of 2 done" in page
@@ -221,10 +185,10 @@ def test_bulk_on_a_page_leaves_ones_own_out(desk: Desk) -> None:
 def test_the_key_of_anothers_decision_repeats_nothing_for_her(desk: Desk) -> None:
     task = desk.start("pair", {"amount": "7"}, by="ana")
     key = {"Idempotency-Key": "of sam"}
-    assert _decide(desk, task, desk.keys["sam"], headers=key).status_code == 201
+    assert decide(desk, task, desk.keys["sam"], headers=key).status_code == 201
     before = desk.everything()
-    response = _decide(desk, task, desk.keys["ana"], headers=key)
-    assert (response.status_code, _code(response)) == (403, "four_eyes")
+    response = decide(desk, task, desk.keys["ana"], headers=key)
+    assert (response.status_code, code(response)) == (403, "four_eyes")
     assert "decision" not in response.get_json()
     assert desk.everything() == before
 
@@ -236,7 +200,7 @@ class TestNobodyHandsItToHer:
     def test_by_the_api(self, desk: Desk, by: str) -> None:
         task = desk.start("strict", {"amount": "7"}, by="ana")
         before = desk.everything()
-        response = _api(desk, desk.keys[by], "PUT", f"/human-tasks/{task}/assignee", {"assignee": "ana"})
+        response = api(desk, desk.keys[by], "PUT", f"/human-tasks/{task}/assignee", {"assignee": "ana"})
         assert response.status_code == 422
         assert desk.everything() == before
 
@@ -255,7 +219,7 @@ class TestNobodyHandsItToHer:
     def test_holding_it_lets_nobody_decide(self, desk: Desk) -> None:
         task = desk.start("strict", {"amount": "7"}, by="ana")
         desk.sql("UPDATE human_tasks SET assignee = 'ana' WHERE id = %s", task)
-        assert _code(_decide(desk, task, desk.keys["ana"])) == "four_eyes"
+        assert code(decide(desk, task, desk.keys["ana"])) == "four_eyes"
         assert _said(desk, task) == 0
 
 
@@ -274,13 +238,13 @@ def test_what_a_program_asked_for_is_decided_by_the_person_behind_it(desk: Desk)
     """The requester is the service. Whose wish it passes on, Signoff can't know: a portal has to start runs as the
     person, with a key of theirs, where four eyes are to hold for them."""
     task = desk.start("strict", {"amount": "7"}, by="portal")
-    assert _decide(desk, task, desk.keys["ana"], on_behalf_of="ana").status_code == 201
+    assert decide(desk, task, desk.keys["ana"], on_behalf_of="ana").status_code == 201
 
 
 @pytest.mark.parametrize("flow", ["own", "own-pair"])
 def test_a_gate_may_allow_it_in_so_many_words(desk: Desk, flow: str) -> None:
     task = desk.start(flow, {"amount": "7"}, by="ana")
-    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert decide(desk, task, desk.keys["ana"]).status_code == 201
     state = desk.row(task)[0]
     assert state == ("completed" if flow == "own" else "open"), "and she is still one person"
 
@@ -295,8 +259,8 @@ def test_who_retries_a_run_does_not_become_its_requester(desk: Desk) -> None:
     desk.engine.retry(run_id, by=desk.people["admin"])
     desk.work(run_id, {"amount": "640"})
     task = desk.task(run_id)
-    assert _code(_decide(desk, task, desk.keys["ana"])) == "four_eyes"
-    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    assert code(decide(desk, task, desk.keys["ana"])) == "four_eyes"
+    assert decide(desk, task, desk.keys["sam"]).status_code == 201
 
 
 AGAIN: dict[str, Callable[[Desk], Way]] = {
@@ -305,14 +269,14 @@ AGAIN: dict[str, Callable[[Desk], Way]] = {
     "on a page": lambda desk: _on_page(desk.as_("sam")),
     "in a second session": lambda desk: _on_page(_signed_in_by_link(desk, "sam")),
     "through bulk": lambda desk: lambda _, task: _bulk(desk, task, desk.keys["sam"]),
-    "for another": lambda desk: lambda _, task: _decide(desk, task, desk.keys["sam"], on_behalf_of="ana"),
+    "for another": lambda desk: lambda _, task: decide(desk, task, desk.keys["sam"], on_behalf_of="ana"),
     "with an Idempotency-Key": lambda desk: (
-        lambda _, task: _decide(desk, task, _second_key(desk, "sam"), headers={"Idempotency-Key": f"again {task}"})
+        lambda _, task: decide(desk, task, _second_key(desk, "sam"), headers={"Idempotency-Key": f"again {task}"})
     ),
     "by a link to the human task": lambda desk: _by_task_link(desk, desk.as_("sam"), "sam"),
     "by having such a link": lambda desk: _by_having_a_link(desk, "sam"),
     "by a callback": lambda desk: _by_callback(desk, "sam"),
-    "with another note": lambda desk: lambda _, task: _decide(desk, task, desk.keys["sam"], note="really"),
+    "with another note": lambda desk: lambda _, task: decide(desk, task, desk.keys["sam"], note="really"),
 }
 
 
@@ -322,40 +286,40 @@ def test_one_person_is_one_voice(desk: Desk, way: str, first: str) -> None:
     attempt = AGAIN[way](desk)
     task = desk.start("pair", {"amount": "7"})
     if first == "api":
-        assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+        assert decide(desk, task, desk.keys["sam"]).status_code == 201
     else:
         assert _press(desk.as_("sam"), task).status_code == 303
     assert attempt(desk, task).status_code in (200, 303), "it stood already"
     assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
-    assert _decide(desk, task, desk.keys["sam"], "reject", note="on second thought").get_json()["code"] == (
+    assert decide(desk, task, desk.keys["sam"], "reject", note="on second thought").get_json()["code"] == (
         "already_voted"
     )
     assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
-    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert decide(desk, task, desk.keys["ana"]).status_code == 201
     assert desk.row(task)[0] == "completed"
 
 
 def test_who_takes_back_and_says_it_again_is_still_one(desk: Desk) -> None:
     task = desk.start("pair", {"amount": "7"})
     for _ in range(3):
-        assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+        assert decide(desk, task, desk.keys["sam"]).status_code == 201
         desk.engine.withdraw(task, by=desk.people["sam"])
-    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    assert decide(desk, task, desk.keys["sam"]).status_code == 201
     assert (_said(desk, task), desk.row(task)[0]) == (4, "open")
 
 
 def test_who_edits_does_not_approve_the_edit_a_second_time(desk: Desk) -> None:
     """Their own voice is carried to what they made of it, and there is one of it; voices of others are not."""
     task = desk.start("pair", {"amount": "7"})
-    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
-    assert _decide(desk, task, desk.keys["sam"], patch={"amount": "9"}).status_code == 201
+    assert decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert decide(desk, task, desk.keys["sam"], patch={"amount": "9"}).status_code == 201
     assert (desk.row(task)[0], desk.row(task)[2]) == ("open", 2)
-    again = _decide(desk, task, _second_key(desk, "sam"))
+    again = decide(desk, task, _second_key(desk, "sam"))
     assert again.status_code == 409
     assert again.get_json()["code"] == "already_voted"
     assert _press(_signed_in_by_link(desk, "sam"), task).status_code == 409
     assert desk.row(task)[0] == "open"
-    assert _decide(desk, task, desk.keys["ana"]).status_code == 201
+    assert decide(desk, task, desk.keys["ana"]).status_code == 201
     assert desk.row(task)[0] == "completed"
 
 
@@ -373,45 +337,7 @@ def test_without_four_eyes_every_way_is_open(desk: Desk, monkeypatch: pytest.Mon
 def test_the_database_too_knows_one_voice_of_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the check not there, the second vote would break the transaction instead of being counted."""
     task = desk.start("pair", {"amount": "7"})
-    assert _decide(desk, task, desk.keys["sam"]).status_code == 201
+    assert decide(desk, task, desk.keys["sam"]).status_code == 201
     mutate(monkeypatch, decisions._expect_undecided, "if any(", "if False and any(")
-    assert _decide(desk, task, desk.keys["sam"], "reject", note="no").status_code == 500
+    assert decide(desk, task, desk.keys["sam"], "reject", note="no").status_code == 500
     assert (_said(desk, task), desk.row(task)[0]) == (1, "open")
-
-
-class TestByDelegation:
-    """A right that is lent is no way round: neither for who asked, nor for who decides in their stead."""
-
-    @pytest.fixture(autouse=True)
-    def _nothing_left(self, desk: Desk) -> Iterator[None]:
-        yield
-        desk.sql("UPDATE delegations SET ended_at = now() WHERE ended_at IS NULL")
-
-    @staticmethod
-    def _lend(desk: Desk, who: str, to: str) -> None:
-        asked = {"delegate": to, "kind": "delegation"}
-        assert _api(desk, desk.keys[who], "POST", "/delegations", asked).status_code == 201
-
-    def test_who_asked_decides_for_nobody(self, desk: Desk) -> None:
-        self._lend(desk, "sam", "ana")
-        task = desk.start("strict", {"amount": "7"}, by="ana")
-        before = desk.everything()
-        assert _code(_decide(desk, task, desk.keys["ana"], on_behalf_of="sam")) == "four_eyes"
-        assert desk.everything() == before
-
-    def test_nobody_decides_for_who_asked(self, desk: Desk) -> None:
-        self._lend(desk, "ana", "max")
-        task = desk.start("strict", {"amount": "7"}, by="ana")
-        before = desk.everything()
-        assert _code(_decide(desk, task, desk.keys["max"], on_behalf_of="ana")) == "four_eyes"
-        claimed = _api(desk, desk.keys["max"], "PUT", f"/human-tasks/{task}/claim", None)
-        assert (claimed.status_code, _code(claimed)) == (403, "not_candidate")
-        assert desk.everything() == before
-        other = desk.start("strict", {"amount": "7"})
-        assert _decide(desk, other, desk.keys["max"], on_behalf_of="ana").status_code == 201, "where she did not"
-
-    def test_without_the_guard_they_would(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._lend(desk, "ana", "max")
-        task = desk.start("strict", {"amount": "7"}, by="ana")
-        mutate(monkeypatch, authorization._asked_for_it, "facts.four_eyes and", "False and")
-        assert _decide(desk, task, desk.keys["max"], on_behalf_of="ana").status_code == 201
