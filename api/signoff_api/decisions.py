@@ -16,7 +16,6 @@ from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.made import human_task_made, run_made
 from signoff.store.queries_human_tasks import get_decisions
-from signoff.store.runs import load_values
 from signoff_api import answer_models, problems, request_models
 from signoff_api.answers import answer, etag
 from signoff_api.context import Context
@@ -63,7 +62,7 @@ def answer_decision(
     def look(cursor: Cursor, decided: Decided, locked: Locked) -> None:
         if check is not None:
             check(cursor)
-        found.update(_shown(context, cursor, decided, locked))
+        found.update(_shown(context, decided, locked))
 
     # Seen in the transaction that decides: `run` is what the decision made of it, and not what a worker has since.
     decided = context.engine.decide(human_task_id, said, by=context.principal, idempotency=key, look=look)
@@ -93,12 +92,11 @@ def decide_in_bulk(context: Context, body: request_models.DecideInBulk) -> Respo
     return answer({"bulk_id": str(outcome.bulk_id), "items": results})
 
 
-def _shown(context: Context, cursor: Cursor, decided: Decided, locked: Locked) -> dict[str, Any]:
-    # What the transaction holds of both; of the run's input it holds nothing.
+def _shown(context: Context, decided: Decided, locked: Locked) -> dict[str, Any]:
+    # What the transaction holds of both.
     task = human_task_made(locked.state, locked.fold.graph, decided.human_task_id)
-    run_input = load_values(cursor, decided.run_id, [1])[1]["input"]
     status = context.engine.core.lease_after(locked).status
-    run = run_made(locked.state, run_input, status=status)
+    run = run_made(locked.state, locked.run_input, status=status)
     return {
         "decision": next(said for said in task.decisions if said.id == decided.decision_id).to_json(),
         "human_task": in_brief(task.for_viewer(context.principal).to_json()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,8 +16,9 @@ from signoff.errors import InvalidInput, NotFound, TooLarge
 from signoff.model import RunState, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
+from signoff.store.recording import Batch, Lease, record
 from signoff.store.rows import RunRow
-from signoff.store.runs import Batch, Lease, load_events, load_values, lock_run, lock_runs, save, save_several
+from signoff.store.runs import load_events, load_values, lock_run, lock_run_of_human_task, lock_runs
 from signoff.store.staff import StoredStaff
 from signoff.store.versions import VersionCache
 from signoff.strict_json import MAX_DEPTH
@@ -55,6 +56,14 @@ class Core:
         found = lock_run(cursor, run_id, skip_locked=skip_locked)
         return None if found is None else self._locked(cursor, *found, StoredStaff(cursor))
 
+    def lock_by_human_task(self, cursor: Cursor, human_task_id: UUID) -> Locked | None:
+        """`lock` of the run that a human task belongs to, with its input. None when there is no such human task."""
+        found = lock_run_of_human_task(cursor, human_task_id)
+        if found is None:
+            return None
+        row, now, run_input = found
+        return replace(self._locked(cursor, row, now, StoredStaff(cursor)), run_input=run_input)
+
     def lock_several(self, cursor: Cursor, run_ids: Sequence[UUID], staff: Staff) -> list[Locked]:
         """Those of the runs that nobody else has locked, as `lock`; people are asked for from `staff`."""
         return [self._locked(cursor, row, now, staff) for row, now in lock_runs(cursor, run_ids)]
@@ -73,25 +82,21 @@ class Core:
 
     def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:
         """Write the batch and answer what to send after the commit."""
-        route_up(cursor, locked.fold)
-        save(cursor, locked.row, locked.fold.state, locked.fold.events, lease)
-        return self.messages(locked, lease)
+        return self._save(cursor, [(locked, lease)])
 
     def save_several(self, cursor: Cursor, several: Sequence[Locked]) -> list[Message]:
         """`save` of several runs, whose events are not their workers' own."""
-        for locked in several:
+        return self._save(cursor, [(locked, self.lease_after(locked)) for locked in several])
+
+    def _save(self, cursor: Cursor, several: Sequence[tuple[Locked, Lease]]) -> list[Message]:
+        if not several:
+            return []
+        for locked, _ in several:
             route_up(cursor, locked.fold)
-        leases = [self.lease_after(locked) for locked in several]
-        save_several(
-            cursor,
-            [
-                Batch(before=locked.row, state=locked.state, events=locked.fold.events, lease=lease)
-                for locked, lease in zip(several, leases, strict=True)
-            ],
-        )
-        return [
-            message for locked, lease in zip(several, leases, strict=True) for message in self.messages(locked, lease)
-        ]
+        batches = [locked.batch(lease) for locked, lease in several]
+        if len(record(cursor, batches)) < len(batches):
+            raise RuntimeError("a run was written by somebody else while it was locked")
+        return [message for locked, lease in several for message in self.messages(locked, lease)]
 
     def messages(self, locked: Locked, lease: Lease) -> list[Message]:
         """What to send once the batch is committed."""
@@ -101,7 +106,7 @@ class Core:
         """Write a new run and answer what to send after the commit."""
         route_up(cursor, fold)
         lease = self.resting_lease(fold.graph, fold.state, epoch=0)
-        save(cursor, None, fold.state, fold.events, lease)
+        record(cursor, [Batch(before=None, state=fold.state, events=fold.events, lease=lease)])
         return self._messages(fold, lease, resumes=False)
 
     def resting_lease(self, graph: Graph, state: RunState, *, epoch: int) -> Lease:
@@ -195,10 +200,16 @@ class Locked:
     row: RunRow
     fold: Fold
     now: datetime
+    run_input: Json = None
+    """What the run was started with, where it was locked by one of its human tasks."""
 
     @property
     def state(self) -> RunState:
         return self.fold.state
+
+    def batch(self, lease: Lease) -> Batch:
+        """What is to be recorded of it."""
+        return Batch(before=self.row, state=self.state, events=self.fold.events, lease=lease)
 
 
 def is_storable(text: str, limit: int) -> bool:

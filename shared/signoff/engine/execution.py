@@ -22,9 +22,9 @@ from signoff.errors import LeaseLost, SignoffError, StepError
 from signoff.failpoints import hit
 from signoff.model import RunState, RunStatus
 from signoff.store import leases
+from signoff.store.recording import Lease, record
 from signoff.store.rows import RunRow
-from signoff.store.runs import Lease, load_values
-from signoff.store.together import save_held
+from signoff.store.runs import load_values
 from signoff.transitions import steps
 from signoff.transitions.advance import fail as fail_run
 from signoff.transitions.fold import Fold
@@ -205,9 +205,8 @@ def _complete_untouched(core: Core, claimed: Claimed, output: Json, *, worker: s
     made = completed_untouched(core, claimed, output, worker=worker, go_on=go_on)
     if made is None:
         return None
-    fold = made.locked.fold
     with core.database.autocommit() as cursor:
-        saved = save_held(cursor, made.locked.row, fold.state, fold.events, made.lease)
+        saved = record(cursor, [made.locked.batch(made.lease)]).get(made.locked.state.run_id)
     if saved is None:
         return None
     if made.following is None:

@@ -23,7 +23,6 @@ from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import find_principal, people_among
 from signoff.store.leases import hold_claim
 from signoff.store.mandates import held_mandate, used_mandate
-from signoff.store.runs import run_of_human_task
 from signoff.transitions import collaboration, decisions
 from signoff.transitions.decisions import DecisionRequest
 from signoff.transitions.edits import merge_patch
@@ -211,8 +210,7 @@ def _opened(core: Core, cursor: Cursor, human_task_id: UUID) -> Iterator[tuple[L
 
 
 def _lock_human_task(core: Core, cursor: Cursor, human_task_id: UUID) -> tuple[Locked, HumanTask]:
-    run_id = run_of_human_task(cursor, human_task_id)
-    locked = core.lock(cursor, run_id) if run_id is not None else None
+    locked = core.lock_by_human_task(cursor, human_task_id)
     if locked is None:
         raise NotFound("there is no such human task, or none that you may see")
     return locked, locked.state.human_tasks[human_task_id]

@@ -31,6 +31,7 @@ from signoff.engine.execution import (
 from signoff.errors import SignoffError
 from signoff.failpoints import hit
 from signoff.store import together
+from signoff.store.recording import record
 
 log = structlog.get_logger(__name__)
 
@@ -126,9 +127,5 @@ def _batch(core: Core, claimed: Claimed, output: Json, *, worker: str, go_on: Go
 
 
 def _save(core: Core, batches: Sequence[Completed]) -> dict[UUID, tuple[datetime, bytes]]:
-    held = [
-        together.Held(before=each.locked.row, state=each.locked.state, events=each.locked.fold.events, lease=each.lease)
-        for each in batches
-    ]
     with core.database.autocommit() as cursor:
-        return together.save_together(cursor, held)
+        return record(cursor, [each.locked.batch(each.lease) for each in batches])

@@ -179,8 +179,8 @@ def dump_or_null(value: Json | None) -> str | None:
     return None if value is None else dump(value)
 
 
-def human_task_parameters(task: HumanTask, state: RunState) -> dict[str, Any]:
-    """The parameters of the statement that writes a human task's row."""
+def human_task_row(task: HumanTask, state: RunState) -> dict[str, Any]:
+    """A human task's row by its columns; JSON in it is a text."""
     return {
         "id": task.id,
         "run_id": state.run_id,
@@ -188,21 +188,21 @@ def human_task_parameters(task: HumanTask, state: RunState) -> dict[str, Any]:
         "version": state.version,
         "gate": task.gate,
         "mode": task.mode,
-        "state": str(task.state),
+        "state": task.state,
         "revision": task.revision,
         "payload": dump(task.payload),
         "payload_sha256": task.payload_sha256,
         "title": task.title,
         "why": task.why,
-        "candidate_users": list(task.candidates.users),
-        "candidate_groups": list(task.candidates.groups),
+        "candidate_users": task.candidates.users,
+        "candidate_groups": task.candidates.groups,
         "assignee": task.assignee,
         "priority": task.priority,
         "requester_id": state.requester.id,
         "rung": task.rung,
         "pending": task.pending,
         "outcome": task.outcome,
-        "decided_by": None if task.decided_by is None else str(task.decided_by),
+        "decided_by": task.decided_by,
         "created_at": task.opened_at,
         "revised_at": task.revised_at,
         "due_at": task.due_at,
@@ -210,13 +210,13 @@ def human_task_parameters(task: HumanTask, state: RunState) -> dict[str, Any]:
         "wake_at": task.wake_at,
         "release_at": task.release_at,
         "completed_at": task.completed_at,
-        "ladder_ms": None if task.ladder_ms is None else list(task.ladder_ms),
+        "ladder_ms": task.ladder_ms,
         "changed_at": state.updated_at,
     }
 
 
-def decision_parameters(decision: Decision, task: HumanTask, state: RunState) -> dict[str, Any]:
-    """The parameters of the statement that writes a decision's row."""
+def decision_row(decision: Decision, task: HumanTask, state: RunState) -> dict[str, Any]:
+    """A decision's row by its columns; JSON in it is a text."""
     return {
         "id": decision.id,
         "human_task_id": task.id,

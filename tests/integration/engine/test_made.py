@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from signoff.engine import Decided, DecisionRequest
 from signoff.engine.core import Locked
 from signoff.model import SYSTEM, RunState
 from signoff.store.database import Cursor
-from signoff.store.human_task_writes import decided_once
 from signoff.store.made import human_task_made, run_made
 from signoff.store.queries_human_tasks import get_human_task
 from signoff.store.queries_runs import get_run
@@ -70,20 +68,6 @@ def test_a_second_voice_is_answered_as_it_is_stored(world: World) -> None:
     said = DecisionRequest(decision="approve", payload_sha256=task.payload_sha256)
     world.engine.decide(task.id, said, by=ANA, look=look)
     world.check(run_id)
-
-
-def test_only_a_decision_that_is_added_and_changes_no_other_is_written_as_one(world: World) -> None:
-    run_id = _parked(world, PAIR)
-    before = world.task(run_id)
-    world.decide(run_id, BEN, "approve")
-    once = world.task(run_id)
-    (said,) = once.decisions
-    assert decided_once(before, once) is said
-    assert decided_once(None, once) is None
-    assert decided_once(once, once) is None
-    taken_back, second = replace(said, withdrawn=True), replace(said, id="another")
-    assert decided_once(once, replace(once, decisions=(said, second))) is second
-    assert decided_once(once, replace(once, decisions=(taken_back, second))) is None
 
 
 @pytest.mark.parametrize("graph", [GATE, REFUND], ids=lambda graph: graph.workflow)

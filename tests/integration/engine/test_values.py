@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.engine.flows import BESIDE, CHAIN
+from tests.integration.engine.flows import BESIDE, CHAIN, REFUND
 from tests.integration.engine.world import ANA, REQUESTER, World
 from tests.unit.transitions.graphs import graph, step
 
@@ -85,3 +85,13 @@ def test_a_message_of_half_characters_is_a_failure_like_any_other(world: World) 
     claimed = world.claim(run_id)
     world.engine.fail(claimed, Failure(code="x", message="no file \udcff\0", trace="\udcff", retryable=False))
     world.check(run_id)
+
+
+def test_a_value_with_a_nul_waits_at_a_gate_and_goes_on(world: World) -> None:
+    value = {"amount": 640, "said": "x\0y"}
+    run_id = world.start(REFUND, {})
+    world.work(run_id, value)
+    assert world.task(run_id).payload == value
+    world.decide(run_id, ANA, "approve")
+    world.check(run_id)
+    assert world.claim(run_id).state.value == value

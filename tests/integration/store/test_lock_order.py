@@ -168,9 +168,9 @@ def test_the_sweep_passes_over_a_run_that_is_locked_and_touches_nothing(world: W
 
 
 SWAPPED = (
-    "run_id = run_of_human_task(cursor, human_task_id)",
-    "run_id = run_of_human_task(cursor, human_task_id);"
-    " cursor.execute('SELECT 1 FROM human_tasks WHERE id = %s FOR UPDATE', (human_task_id,))",
+    "locked = core.lock_by_human_task(cursor, human_task_id)",
+    "cursor.execute('SELECT 1 FROM human_tasks WHERE id = %s FOR UPDATE', (human_task_id,))"
+    "; locked = core.lock_by_human_task(cursor, human_task_id)",
 )
 
 
