@@ -27,7 +27,7 @@ help:
 	@echo 'make dev    everything in one terminal: PostgreSQL, broker, worker, beat, API, with the examples loaded'
 	@echo 'make test   the tests, against real servers'
 	@echo 'make long   the tests that take long: every route by every role, every stop, every unit of deploy/'
-	@echo 'make chaos  the fault suite, for hours; TIER=ci for a quarter of one, ARGS="--promise 1,4 --seed 7" for a part'
+	@echo 'make chaos  the fault suite, for two hours; TIER=ci for ten minutes, ARGS="--promise 1,4 --seed 7" for a part'
 	@echo 'make mutants  each guard taken out: whether the fault suite catches it'
 	@echo 'make check  ruff, format, mypy, import-linter'
 	@echo 'make bench  speed and growth, beside bare Celery chains and other systems: half an hour'

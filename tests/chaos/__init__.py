@@ -1,6 +1,8 @@
 """The fault suite: real processes, real faults, and a world outside that keeps its own books.
 
     make chaos                      every promise at its full figures; writes docs/chaos.json
+    make chaos ARGS="--lanes 2"     the same in two thirds of the time: two scenarios at once
+    make chaos ARGS="--promise 9"   one promise; the others stay in docs/chaos.json as they were
     make chaos TIER=ci              the reduced figures, within 15 minutes
     python -m tests.chaos --tier slice --promise 1,4 --seed 7
     python -m tests.chaos.mutants --promise 1     each guard taken out: caught or missed
@@ -18,7 +20,7 @@ How the parts fit:
   every 2xx decision found, the receiver's ledger against the plan. No scenario ends without it.
 - `registry.py` is what a scenario is written against, `scenarios/` has one module a promise, found by itself.
 - `guards.py` lists the guards that `mutants.py` takes out, `mutated.py` starts a process without one of them.
-- `table.py` and `__main__.py` print progress and the table, and write docs/chaos.json.
+- `table.py` and `__main__.py` print progress and the table, and write docs/chaos.json; `lanes.py` plays two at once.
 
 To add a promise: a module in `scenarios/` with one function under `@scenario(promise=N, title=…, sizes={…})`. It is
 handed an `Arena`: take a plant from it, drive a `Load`, and give back `arena.judged(load, faults, …)`. Then add its

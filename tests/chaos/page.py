@@ -1,6 +1,6 @@
 """The table of docs/guarantees.md, written from docs/chaos.json: `python -m tests.chaos.page` puts it there.
 
-A full `make chaos` does so by itself. A test holds page and file equal, so that neither says more than was measured.
+`make chaos` does so by itself. A test holds page and file equal, so that neither says more than was measured.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def measured(results: Path = RESULTS) -> str:
         return NOTHING
     found = json.loads(results.read_text())
     lines = [
-        f"The last full run, of commit `{found['commit'][:12]}`:",
+        f"Each as last played in full, at commit `{found['commit'][:12]}` where nothing else is said:",
         "",
         "| promise | tried | faults | lost | doubled | worst recovery | mutants caught |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(_row(each) for each in found["promises"]),
     ]
-    notes = [note for each in found["promises"] for note in _notes(each)]
+    notes = [note for each in found["promises"] for note in _notes(each, found["commit"])]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
@@ -68,8 +68,10 @@ def _row(row: Mapping[str, Any]) -> str:
     return f"| {row['promise']} {PROMISES[row['promise']]} | {counts} | {worst} | {caught} |"
 
 
-def _notes(row: Mapping[str, Any]) -> list[str]:
-    said = [f"reduced from {each}" for each in row.get("reduced_from", ())]
+def _notes(row: Mapping[str, Any], commit: str) -> list[str]:
+    said = [f"**not kept**, {each}" for each in row.get("problems", ())]
+    said += [f"played at commit `{row['commit'][:12]}`"] if row["commit"] != commit else []
+    said += [f"reduced from {each}" for each in row.get("reduced_from", ())]
     said += [f"left out, {each}" for each in row.get("skipped", ())]
     return [f"- Promise {row['promise']}: {each}." for each in said]
 

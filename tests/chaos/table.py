@@ -1,18 +1,20 @@
-"""The table, promise by promise, and docs/chaos.json, which is its last full run."""
+"""The table, promise by promise, and docs/chaos.json, which keeps it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.registry import Outcome
+from tests.chaos.registry import Outcome, Scenario
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "chaos.json"
+_WRITTEN = ("docs/chaos.json", "docs/guarantees.md")
 _HEADS = ("promise", "tried", "injected", "lost", "doubled", "worst recovery", "took", "")
 
 
@@ -50,39 +52,69 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def results(outcomes: Sequence[Outcome], mutants: Mapping[int, tuple[int, int]]) -> dict[str, Any]:
-    """What docs/chaos.json holds. `mutants` has (caught, missed) by promise; scenarios of one promise are added up."""
-    by_promise: dict[int, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        by_promise[outcome.promise].append(outcome)
-    promises = []
-    for promise, rows in sorted(by_promise.items()):
-        worst = max((row.worst_recovery_s for row in rows if row.worst_recovery_s is not None), default=None)
-        caught, missed = mutants.get(promise, (0, 0))
-        promises.append(
-            {
-                "promise": promise,
-                "tried": sum(row.tried for row in rows),
-                "injected": sum(row.injected for row in rows),
-                "lost": sum(row.lost for row in rows),
-                "doubled": sum(row.doubled for row in rows),
-                "worst_recovery_s": None if worst is None else round(worst, 1),
-                "mutants": {"caught": caught, "missed": missed},
-                "reduced_from": [row.reduced_from for row in rows if row.reduced_from],
-                "skipped": [row.skipped for row in rows if row.skipped],
-            }
-        )
-    return {"commit": commit(), "promises": promises}
+@dataclass(kw_only=True)
+class Results:
+    """docs/chaos.json: each promise as it was last played in full, and of which commit."""
+
+    commit: str
+    expected: Counter[int]
+    """How many scenarios each promise has."""
+    outcomes: dict[int, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
+    path: Path = RESULTS
+
+    @classmethod
+    def begun(cls, chosen: Iterable[Scenario], path: Path = RESULTS) -> Results:
+        return cls(commit=commit(), expected=Counter(one.promise for one in chosen), path=path)
+
+    def add(self, outcome: Outcome) -> bool:
+        """One more outcome. With the last one of its promise the file has a new row for it, and this answers True."""
+        known = self.outcomes[outcome.promise]
+        known.append(outcome)
+        if len(known) < self.expected[outcome.promise]:
+            return False
+        self._put(outcome.promise, row(known) | {"commit": self.commit})
+        return True
+
+    def add_mutants(self, counted: Mapping[int, tuple[int, int]]) -> None:
+        """(caught, missed) by promise."""
+        for promise, (caught, missed) in counted.items():
+            self._put(promise, {"mutants": {"caught": caught, "missed": missed}})
+
+    def _put(self, promise: int, found: Mapping[str, Any]) -> None:
+        rows = {each["promise"]: each for each in self._stored()}
+        known = rows.get(promise, {"promise": promise, "mutants": {"caught": 0, "missed": 0}})
+        rows[promise] = known | found
+        stored = {"commit": self.commit, "promises": [rows[number] for number in sorted(rows)]}
+        self.path.write_text(json.dumps(stored, indent=2) + "\n")
+
+    def _stored(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        rows: list[dict[str, Any]] = json.loads(self.path.read_text())["promises"]
+        return rows
 
 
-def write_results(found: Mapping[str, Any]) -> None:
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+def row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What docs/chaos.json says of one promise: its scenarios added up, without their mutants."""
+    worst = max((each.worst_recovery_s for each in outcomes if each.worst_recovery_s is not None), default=None)
+    return {
+        "promise": outcomes[0].promise,
+        "tried": sum(each.tried for each in outcomes),
+        "injected": sum(each.injected for each in outcomes),
+        "lost": sum(each.lost for each in outcomes),
+        "doubled": sum(each.doubled for each in outcomes),
+        "worst_recovery_s": None if worst is None else round(worst, 1),
+        "problems": [problem for each in outcomes for problem in each.problems],
+        "reduced_from": [each.reduced_from for each in outcomes if each.reduced_from],
+        "skipped": [each.skipped for each in outcomes if each.skipped],
+    }
 
 
 def commit() -> str:
-    """The commit that is checked out; with `+` when the tree has something else."""
+    """The commit that is checked out; with `+` when the tree has something else than what a run writes itself."""
     head = _git("rev-parse", "HEAD")
-    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in _WRITTEN))
+    return head + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:

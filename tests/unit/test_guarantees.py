@@ -20,6 +20,8 @@ RESULTS = {
             "doubled": 0,
             "worst_recovery_s": None,
             "mutants": {"caught": 2, "missed": 0},
+            "commit": "fedcba9876543210",
+            "problems": ["a sweep takes 300 ms"],
             "reduced_from": [],
             "skipped": ["two releases at once: there is no git"],
         }
@@ -56,6 +58,8 @@ def test_what_was_measured_is_written_with_what_was_left_out(tmp_path: Path) -> 
     text = made.read_text()
     assert "| 9 parking is cheap and long | 1,000,000 | 1 | 0 | 0 | – | 2 of 2 |" in text
     assert "- Promise 9: left out, two releases at once: there is no git." in text
+    assert "- Promise 9: **not kept**, a sweep takes 300 ms." in text
+    assert "- Promise 9: played at commit `fedcba987654`." in text
     assert text.startswith("above\n\n")
     assert text.endswith("\n\nbelow\n")
     page.write(made, results)
