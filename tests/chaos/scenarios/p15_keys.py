@@ -30,12 +30,12 @@ SHARES = {Wish.APPROVE: 3, Wish.REJECT: 1}
     sizes={
         Tier.SLICE: Size(tries=8, faults=1),
         Tier.CI: Size(tries=120, faults=12),
-        Tier.LONG: Size(tries=1_000, faults=100),
+        Tier.LONG: Size(tries=1_200, faults=1_000),
     },
 )
 def keys(arena: Arena) -> Outcome:
-    """`tries` keys, half of them of starts and half of decisions. A process of the API dies in the middle of every
-    tenth.
+    """`tries` keys, half of them of starts and half of decisions. A process of the API dies in the middle of as many as
+    there are faults, and of some more.
     """
     plant = arena.plant(lose_every=LOSE_EVERY)
     return _Keys(arena, arena.faults(plant), by_hand(arena, plant)).played()
