@@ -256,7 +256,7 @@ class Load:
     def _look(self) -> None:
         with self._lock:
             recovering = list(self._recovering)
-        run_ids = [run for number, run in list(self.started.items()) if number not in self.ended]
+        run_ids = [run for number, run in self.started.copy().items() if number not in self.ended]
         asked = run_ids + [run for each in recovering for run in each.waiting]
         if not asked:
             return
@@ -277,7 +277,7 @@ class Load:
 
     def _moving(self) -> list[tuple[str, int]]:
         """Runs of this load that somebody has, or should have, and how far each has come."""
-        run_ids = [run for number, run in list(self.started.items()) if number not in self.ended]
+        run_ids = [run for number, run in self.started.copy().items() if number not in self.ended]
         return self.plant.rows(
             "SELECT id::text, seq FROM runs WHERE id = ANY(%s::uuid[]) AND status IN ('queued', 'running', 'retrying')",
             run_ids,
