@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -39,6 +40,9 @@ DISK_MEGABYTES = 64
 GROWING = ("events", "runs", "human_tasks", "decisions", "idempotency_keys")
 FULL = "No space left on device"
 ON_DISK_SECONDS = 15.0
+LOG_MEGABYTES = 512
+SEGMENTS = 40
+"""More than PostgreSQL keeps ready for reuse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ class Exhaustion(Faults):
 
     answers: Answers
     disk: Path | None = None
-    """A small file system with the tables that grow; None where there may be none."""
+    """A small file system with the tables that grow, or with the log; None where there may be none."""
     slow: list[str] = field(default_factory=list)
 
     def exhaust_pool(self) -> bool:
@@ -97,13 +101,7 @@ class Exhaustion(Faults):
         filler, log = self.disk / "filler", self.plant.postgres.home / "postgres.log"
         before, told_before = log.read_text(errors="replace").count(FULL), self.answers.statuses[503]
         try:
-            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-                while True:
-                    file.write(b"\0" * 65536)
-            # And every page that is left.
-            with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-                while True:
-                    file.write(b"\0" * 4096)
+            _fill(filler)
             seen = wait_for(
                 lambda: (
                     log.read_text(errors="replace").count(FULL) > before and self.answers.statuses[503] > told_before
@@ -113,6 +111,34 @@ class Exhaustion(Faults):
         finally:
             filler.unlink(missing_ok=True)
         return self._seen("fill_disk", seen)
+
+    def fill_log(self) -> bool:
+        """The disk of PostgreSQL's write-ahead log is full: the server stops in the midst of a commit, and can't come
+        back before there is room.
+        """
+        assert self.disk is not None
+        server, filler = self.plant.postgres, self.disk / "filler"
+        log = server.home / "postgres.log"
+        before, told_before = log.read_text(errors="replace").count(FULL), self.answers.statuses[503]
+
+        def seen() -> bool:
+            full = log.read_text(errors="replace").count(FULL) > before
+            return full and self.answers.statuses[503] > told_before
+
+        try:
+            _fill(filler)
+            with contextlib.suppress(psycopg.Error), psycopg.connect(self.plant.direct_url, autocommit=True) as ours:
+                for _ in range(SEGMENTS):
+                    ours.execute("SELECT pg_logical_emit_message(false, 'chaos', repeat('x', 1000)), pg_switch_wal()")
+            found = wait_for(seen, seconds=ON_DISK_SECONDS)
+        finally:
+            filler.unlink(missing_ok=True)
+        assert server.server is not None
+        if not wait_for(lambda: _takes_connections(self.plant), seconds=1.0):
+            # It has given up, and is started again by whoever sees to services.
+            server.stop()
+            server.start()
+        return self._seen("fill_log", found)
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -170,14 +196,79 @@ class Exhaustion(Faults):
         return Told(path=path, status=response.status, seconds=time.monotonic() - began)
 
 
+def _fill(filler: Path) -> None:
+    """Until there is no room, and then every page that is left."""
+    for mode, piece in (("wb", 65536), ("ab", 4096)):
+        with filler.open(mode, buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\0" * piece)
+
+
+def _takes_connections(plant: Plant) -> bool:
+    try:
+        psycopg.connect(plant.direct_url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def small_disk(plant: Plant) -> Iterator[Path | None]:
     """A file system of few megabytes with the tables that grow; None where nobody may mount one. It is undone."""
+    with _mounted(plant, DISK_MEGABYTES) as folder:
+        if folder is None:
+            yield None
+            return
+        try:
+            _execute(plant, sql.SQL("CREATE TABLESPACE small LOCATION {}").format(str(folder)))
+            _move_tables(plant, "small")
+            yield folder
+        finally:
+            # Also when the scenario has failed: who judges it reads these tables.
+            with contextlib.suppress(psycopg.Error):
+                _move_tables(plant, "pg_default")
+                _execute(plant, sql.SQL("DROP TABLESPACE small"))
+
+
+@contextlib.contextmanager
+def small_log(plant: Plant) -> Iterator[Path | None]:
+    """The same with the server's write-ahead log, which is moved there and back while the server stands still."""
+    with _mounted(plant, LOG_MEGABYTES) as folder:
+        if folder is None:
+            yield None
+            return
+        place = plant.postgres.home / "postgres" / "pg_wal"
+        plant.postgres.stop()
+        shutil.copytree(place, folder / "pg_wal")
+        _give_to_owner(place, folder / "pg_wal")
+        shutil.rmtree(place)
+        place.symlink_to(folder / "pg_wal")
+        plant.postgres.start()
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                plant.postgres.stop()
+            place.unlink()
+            shutil.copytree(folder / "pg_wal", place)
+            _give_to_owner(folder / "pg_wal", place)
+            plant.postgres.start()
+
+
+def _give_to_owner(model: Path, made: Path) -> None:
+    owner = model.stat()
+    for path in (made, *made.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+@contextlib.contextmanager
+def _mounted(plant: Plant, megabytes: int) -> Iterator[Path | None]:
+    """A small file system that belongs to PostgreSQL; None where nobody may mount one."""
     assert plant.postgres.server is not None
     owner = os.stat(f"/proc/{plant.postgres.server.pid}")
     folder = Path(tempfile.mkdtemp(prefix="signoff-chaos-disk-", dir="/var/tmp"))  # PostgreSQL gets there
     folder.chmod(0o755)
-    options = f"size={DISK_MEGABYTES}m,uid={owner.st_uid},gid={owner.st_gid},mode=700"
+    options = f"size={megabytes}m,uid={owner.st_uid},gid={owner.st_gid},mode=700"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "signoff-chaos", str(folder)], capture_output=True, check=False
     )
@@ -186,14 +277,8 @@ def small_disk(plant: Plant) -> Iterator[Path | None]:
         yield None
         return
     try:
-        _execute(plant, sql.SQL("CREATE TABLESPACE small LOCATION {}").format(str(folder)))
-        _move_tables(plant, "small")
         yield folder
     finally:
-        # Also when the scenario has failed: who judges it reads these tables.
-        with contextlib.suppress(psycopg.Error):
-            _move_tables(plant, "pg_default")
-            _execute(plant, sql.SQL("DROP TABLESPACE small"))
         subprocess.run(["umount", "-l", str(folder)], check=False)
         folder.rmdir()
 

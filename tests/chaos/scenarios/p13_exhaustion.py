@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.chaos.exhaustion import SETTINGS, Exhaustion, small_disk
+from tests.chaos.exhaustion import SETTINGS, Exhaustion, small_disk, small_log
 from tests.chaos.plant import QUICK
 from tests.chaos.registry import Arena, Outcome, Size, Tier, scenario
 from tests.chaos.storm import storm
@@ -35,3 +35,26 @@ def exhaustion(arena: Arena) -> Outcome:
             problems.append(f"{len(load.answers.broken)} requests had no answer at all: {load.answers.broken[0]}")
         outcome = arena.judged([load], faults, tried=len(load.items), problems=problems)
     return outcome if disk is not None else replace(outcome, skipped=NO_DISK)
+
+
+@scenario(
+    promise=13,
+    title="exhaustion degrades cleanly: the log's disk",
+    sizes={Tier.CI: Size(tries=60, faults=1), Tier.LONG: Size(tries=400, faults=20)},
+)
+def log_disk(arena: Arena) -> Outcome:
+    """PostgreSQL has its write-ahead log on a disk of its own, which fills up while clients go on. The server breaks
+    off; what it had answered is there when it is back.
+    """
+    plant = arena.plant(QUICK | SETTINGS)
+    load = arena.load(plant)
+    with small_log(plant) as disk:
+        if disk is None:
+            return replace(arena.judged([load], arena.faults(plant), tried=0), problems=(), skipped=NO_DISK)
+        faults = Exhaustion(plant=plant, draw=arena.draw, answers=load.answers, disk=disk)
+        with load.running():
+            storm(arena, load, faults, ["fill_log"])
+        problems = []
+        if load.answers.broken:
+            problems.append(f"{len(load.answers.broken)} requests had no answer at all: {load.answers.broken[0]}")
+    return arena.judged([load], faults, tried=len(load.items), problems=problems)
