@@ -43,7 +43,7 @@ class Said:
 class _Recovering:
     """Runs that were on their way when something happened, and how far each had come."""
 
-    began: float
+    over: float
     waiting: dict[str, int]
 
 
@@ -142,13 +142,15 @@ class Load:
 
     @contextlib.contextmanager
     def recovering(self) -> Iterator[None]:
-        """Something happens inside: every run that is moving before has to be seen to move on, and how soon."""
+        """Something happens inside: every run that is moving before has to be seen to move on, and how soon after it.
+
+        What lasts, as a broker that is frozen, is over when this ends; until then nobody could recover from it.
+        """
         moving = dict(self._moving())
-        began = time.monotonic()
         yield
         if moving:
             with self._lock:
-                self._recovering.append(_Recovering(began=began, waiting=moving))
+                self._recovering.append(_Recovering(over=time.monotonic(), waiting=moving))
 
     def note_recovery(self, seconds: float) -> None:
         """A recovery that was measured elsewhere."""
@@ -271,7 +273,7 @@ class Load:
             for each in recovering:
                 if each.waiting.get(run, seq) < seq:
                     del each.waiting[run]
-                    self.note_recovery(now - each.began)
+                    self.note_recovery(now - each.over)
         with self._lock:
             self._recovering = [each for each in self._recovering if each.waiting]
 

@@ -72,7 +72,9 @@ class Ledger:
             yield books
 
 
-class _Server(ThreadingHTTPServer):
+class ReceiverServer(ThreadingHTTPServer):
+    """The receiver on a free port of its own. Every `lose_every`th answer gets lost; 0 loses none."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -98,15 +100,20 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: ReceiverServer
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Whoever asked died in the middle of it, and has asked for nothing.
+            self.close_connection = True
+            return
         key = self.headers["Idempotency-Key"]
         if self.path != "/effects" or not key:
             self._answer(400)
             return
-        done, lost = self.server.record(key, body)
+        done, lost = self.server.record(key, body.decode())
         if lost:
             self.close_connection = True
             return
@@ -125,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     ledger, port_file = Path(sys.argv[1]), Path(sys.argv[2])
-    server = _Server(ledger, int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    server = ReceiverServer(ledger, int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     made = port_file.with_suffix(".new")
     made.write_text(str(server.server_address[1]))
     made.rename(port_file)

@@ -251,5 +251,10 @@ def play(one: Scenario, on: Stage, *, seed: int, tier: Tier, say: Callable[[str]
     try:
         return one.play(arena)
     except Exception as error:  # noqa: BLE001  # the table has to say it, and the other promises go on
-        judgement = judge(on.plant, on.loads) if on.plant is not None and on.loads else Judgement()
-        return arena.outcome(judgement, tried=0, injected=0, worst=None, problems=[f"{type(error).__name__}: {error}"])
+        problems, judgement = [f"{type(error).__name__}: {error}"], Judgement()
+        if on.plant is not None and on.loads:
+            try:
+                judgement = judge(on.plant, on.loads)
+            except Exception as another:  # noqa: BLE001  # the same
+                problems.append(f"it could not be judged: {type(another).__name__}: {another}")
+        return arena.outcome(judgement, tried=0, injected=0, worst=None, problems=problems)

@@ -17,7 +17,7 @@ import pytest
 from tests.chaos.guards import MUTANTS
 from tests.chaos.oracle import Judgement, check_effects
 from tests.chaos.proxy import Proxy
-from tests.chaos.receiver import SCHEMA, Ledger
+from tests.chaos.receiver import SCHEMA, Ledger, ReceiverServer
 from tests.chaos.registry import Tier, scenarios
 from tests.chaos.scenarios.p01_crashes import POINTS
 from tests.chaos.workload import Item, Wish, items
@@ -62,6 +62,26 @@ def test_the_plan_is_that_of_its_seed_and_pays_what_was_approved() -> None:
     assert {item.wish for item in plan} == set(Wish)
     for item in plan:
         assert (item.paid is None) == (item.end[1] != "approved")
+
+
+# The receiver -----------------------------------------------------------------------------------------------------
+
+
+def test_who_dies_in_the_middle_of_asking_has_asked_for_nothing(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    server = ReceiverServer(ledger, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for said in (b'{"paid"', b'{"paid": 7}'):
+            with socket.create_connection(server.server_address[:2], timeout=5) as client:
+                client.sendall(b"POST /effects HTTP/1.1\r\nIdempotency-Key: k\r\nContent-Length: 11\r\n\r\n" + said)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(4096):
+                    pass
+        assert [effect.body for effect in Ledger(ledger).effects()] == [{"paid": 7}]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # The receiver's books against the plan --------------------------------------------------------------------------------
