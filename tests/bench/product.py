@@ -16,8 +16,8 @@ from tests.bench.stack import Stack, frozen
 from tests.bench.timed import STEPS, complaint
 from tests.bench.usage import cpu_seconds, own_memory, own_memory_alone
 
-CLIENTS = 8
-"""Connections that start runs or decide at once."""
+CLIENTS = 16
+"""Connections that start runs or decide at once; as many as the other clients that speak HTTP have."""
 
 Parked = tuple[UUID, str]
 """A human task and the hash of what it shows."""

@@ -38,6 +38,9 @@ def inbox(
     due: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Due before: 2h from now, or an RFC 3339 timestamp.")
     ] = None,
+    snoozed: Annotated[
+        Literal["hide", "only", "show"], typer.Option(help="What to do with those that you have put off.")
+    ] = "hide",
     search: Annotated[str | None, typer.Option("--search", "-q", help="Words of the title, or of a run's id.")] = None,
     sort: Annotated[
         Literal["due_at", "-due_at", "created_at", "priority"], typer.Option(help="In this order.")
@@ -56,17 +59,22 @@ def inbox(
 
     output = Output(as_json=as_json)
     given = {"state": state, "workflow": workflow, "gate": gate, "run": run, "assignee": assignee}
-    given |= {"candidate": candidate, "q": search, "sort": sort}
+    given |= {"candidate": candidate, "q": search, "sort": sort, "snoozed": snoozed}
     given |= {"due_before": moment(due, past=False) if due else None}
     query = [(name, value) for name, value in given.items() if value]
     target = find_target(api, key, as_, default="admin")
     with target.client() as client:
         found, cursor = client.items(path("human-tasks"), query, limit)
+        put_off = []
+        if not found and snoozed == "hide" and not as_json:
+            only = [(name, "only" if name == "snoozed" else value) for name, value in query]
+            put_off, _ = client.items(path("human-tasks"), only, 1)
     if as_json:
         output.json({"items": found, "next_cursor": cursor})
         return
     if not found:
-        output.note("nothing waits for a person" if state == "open" else "no human tasks")
+        nothing = "nothing waits for a person" if state == "open" else "no human tasks"
+        output.note(f"{nothing}, but what you have put off: --snoozed only" if put_off else nothing)
         return
     output.listing(inbox_listing(found, wide=output.console.width >= WIDE))
     if cursor is not None:

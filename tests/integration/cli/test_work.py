@@ -35,3 +35,16 @@ def test_a_snooze_wants_an_end_or_to_be_taken_off(stack: Stack) -> None:
         assert stack("snooze", "01a20d1b-2f4b-74f4-aa18-b4e9b33416fd", *said).exit_code == 2, said
     missing = stack("snooze", "01a20d1b-2f4b-74f4-aa18-b4e9b33416fd", "--until", "1h")
     assert (missing.exit_code, "no such human task" in missing.stderr) == (1, True)
+
+
+def test_what_is_put_off_is_no_longer_in_the_inbox_which_says_so(stack: Stack) -> None:
+    task = stack.human_task_of(stack.start())
+    asked = ("inbox", "--run", task["run_id"], "--as", "ana")
+    assert stack("snooze", task["id"], "--until", "1h", "--as", "ana").exit_code == 0
+    hidden = stack(*asked)
+    assert "nothing waits for a person, but what you have put off: --snoozed only" in hidden.stdout + hidden.stderr
+    assert [each["id"] for each in stack.json(*asked, "--snoozed", "only")["items"]] == [task["id"]]
+    assert stack("snooze", task["id"], "--off", "--as", "ana").exit_code == 0
+    assert stack.json(*asked, "--snoozed", "only")["items"] == []
+    empty = stack("inbox", "--run", task["run_id"], "--assignee", "me", "--as", "ana")
+    assert "put off" not in empty.stdout + empty.stderr
