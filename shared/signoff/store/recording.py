@@ -217,7 +217,7 @@ def record(cursor: Cursor, batches: Sequence[Batch]) -> dict[UUID, tuple[datetim
         said=bool(said),
     )
     texts = {"runs": runs, "events": events, "opened": opened, "changed": changed, "said": said}
-    given: dict[str, Any] = {name: orjson.dumps(rows).decode() for name, rows in texts.items() if rows}
+    given: dict[str, Any] = {name: orjson.dumps(rows).decode() for name, rows in texts.items()}
     given["changed_ids"] = [row["id"] for row in changed]
     # As it stands: the other cursor would look for placeholders in all of so long a statement each time.
     with RawCursor(cursor.connection) as raw:
