@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import orjson
@@ -23,12 +24,10 @@ def canonical(value: Json) -> bytes:
     # orjson is fifty times faster and writes the same bytes for numbers of everyday size and where names are ASCII,
     # which every order of letters sorts alike; the library that follows the RFC to the letter takes the rest, and says
     # what is wrong with half a character. A property test holds the two equal.
-    if _is_plain(value):
-        try:
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        except orjson.JSONEncodeError:
-            pass
-    return rfc8785.dumps(value)
+    try:
+        return orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS)
+    except (_NotPlainError, orjson.JSONEncodeError):
+        return rfc8785.dumps(value)
 
 
 def sha256_hex(value: Json) -> str:
@@ -36,17 +35,41 @@ def sha256_hex(value: Json) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def _is_plain(value: Json) -> bool:
+class _NotPlainError(Exception):
+    """A value that orjson might write otherwise than the RFC."""
+
+
+def _plain(value: Json) -> Json:
+    """The value as orjson writes it like the RFC: the same, but for whole numbers that are floats.
+
+    Raises _NotPlainError.
+    """
     kind = type(value)
     if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
-    if kind is float:
-        # Both write the shortest digits here, without an exponent and without a trailing ".0".
-        return bool(0.001 <= abs(value) < 1e15 and not value.is_integer())
+        return value
+    if kind is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        return value
+    if kind is float and abs(value) < 1e15:
+        if value.is_integer():
+            return int(value)
+        # Both write the shortest digits here, without an exponent.
+        if abs(value) >= 0.001:
+            return value
     if kind is dict:
-        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+        return _with(value, value.items(), named=True)
     if kind is list:
-        return all(_is_plain(item) for item in value)
-    return False
+        return _with(value, enumerate(value), named=False)
+    raise _NotPlainError
+
+
+def _with(value: Json, items: Iterable[tuple[Any, Json]], *, named: bool) -> Json:
+    """The list or dict itself, or a copy where something in it is written otherwise."""
+    made = None
+    for place, item in items:
+        if named and not (type(place) is str and place.isascii()):
+            raise _NotPlainError
+        # Most of all that is hashed is text.
+        if type(item) is not str and (plain := _plain(item)) is not item:
+            made = value.copy() if made is None else made
+            made[place] = plain
+    return value if made is None else made

@@ -21,7 +21,9 @@ def json_of(scalars: Any, keys: Any) -> Any:
     )
 
 
-PLAIN = json_of(st.none() | st.booleans() | SAFE_INTEGERS | TEXTS, ASCII)
+WHOLE = st.integers(-(10**16), 10**16).map(float) | st.just(-0.0)
+EVERYDAY = st.floats(-1e16, 1e16, allow_nan=False)
+PLAIN = json_of(st.none() | st.booleans() | SAFE_INTEGERS | TEXTS | WHOLE | EVERYDAY, ASCII)
 ANY = json_of(
     st.none() | st.booleans() | SAFE_INTEGERS | TEXTS | st.floats(allow_nan=False, allow_infinity=False), TEXTS
 )

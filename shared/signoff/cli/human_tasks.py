@@ -65,7 +65,7 @@ def inbox(
     target = find_target(api, key, as_, default="admin")
     with target.client() as client:
         found, cursor = client.items(path("human-tasks"), query, limit)
-        put_off = []
+        put_off: list[dict[str, Any]] = []
         if not found and snoozed == "hide" and not as_json:
             only = [(name, "only" if name == "snoozed" else value) for name, value in query]
             put_off, _ = client.items(path("human-tasks"), only, 1)
