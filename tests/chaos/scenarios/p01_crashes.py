@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.faults import Faults
@@ -75,40 +75,53 @@ FEW = ("start.before_response", "decide.before_publish", "effect.after_call", "c
 ACTIONS = ("kill", "kill_group")
 
 
-@scenario(
-    promise=1,
-    title="a 2xx decision survives any crash",
-    sizes={
-        Tier.SLICE: Size(tries=1, faults=len(FEW)),
-        Tier.CI: Size(tries=2, faults=2 * len(POINTS)),
-        Tier.LONG: Size(tries=50, faults=50 * len(POINTS)),
-    },
-)
-def crashes(arena: Arena) -> Outcome:
-    """`tries` deaths at each point, of the process and of its group by turns. Short intervals: this is no promise of
-    how soon, beyond the 60 s.
+ASKED = tuple(point for point in POINTS if point.name.partition(".")[0] in ("start", "decide", "cancel", "acknowledge"))
+"""Where a client waits for an answer, and the broker for a word: half of all."""
+WORKED = tuple(point for point in POINTS if point not in ASKED)
+
+
+def _sizes(points: Sequence[Point]) -> dict[Tier, Size]:
+    few = [point for point in points if point.name in FEW]
+    return {
+        Tier.SLICE: Size(tries=1, faults=len(few)),
+        Tier.CI: Size(tries=2, faults=2 * len(points)),
+        Tier.LONG: Size(tries=50, faults=50 * len(points)),
+    }
+
+
+@scenario(promise=1, title="a 2xx decision survives any crash of who asks", sizes=_sizes(ASKED))
+def crashes_of_who_asks(arena: Arena) -> Outcome:
+    """`tries` deaths at each point of starts, decisions, cancellations and acknowledgements."""
+    return _crashes(arena, ASKED)
+
+
+@scenario(promise=1, title="a 2xx decision survives any crash of who works", sizes=_sizes(WORKED))
+def crashes_of_who_works(arena: Arena) -> Outcome:
+    """The same at each point of claims, steps, sweeps and the beat."""
+    return _crashes(arena, WORKED)
+
+
+def _crashes(arena: Arena, all_points: Sequence[Point]) -> Outcome:
+    """Deaths of the process and of its group by turns. Short intervals: this is no promise of how soon, beyond the
+    60 s.
     """
+    points = [point for point in all_points if arena.tier is not Tier.SLICE or point.name in FEW]
     plant = arena.plant(lose_every=LOSE_EVERY)
     faults, load = arena.faults(plant), arena.load(plant, window=PILE)
     problems: list[str] = []
     with load.running():
-        for at, (point, action) in enumerate(_rounds(arena)):
+        for at, (point, action) in enumerate(_rounds(arena, points)):
             if not _die(arena, faults, load, point, action):
                 problems.append(f"nobody died at {point.name} in {TRIES} batches")
             if at % 20 == 19:
                 arena.say(f"{faults.injected} deaths, {len(load.ended)} runs ended")
-    for point in _points(arena):
+    for point in points:
         if faults.counts[point.name] < arena.size.tries:
             problems.append(f"{point.name}: {faults.counts[point.name]} deaths, and {arena.size.tries} are asked for")
     return arena.judged([load], faults, tried=len(load.items), problems=problems)
 
 
-def _points(arena: Arena) -> list[Point]:
-    return [point for point in POINTS if arena.tier is not Tier.SLICE or point.name in FEW]
-
-
-def _rounds(arena: Arena) -> Iterator[tuple[Point, str]]:
-    points = _points(arena)
+def _rounds(arena: Arena, points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
     for turn in range(arena.size.tries):
         for at, point in enumerate(arena.draw.sample(points, len(points))):
             yield point, ACTIONS[(turn + at) % 2]

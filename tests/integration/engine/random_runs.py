@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import ClassVar
 from uuid import UUID
 
@@ -97,7 +98,8 @@ class RandomRunsOnDatabase(RandomRuns):
 
     def driver(self, graph: Graph, amount: int) -> Driver:
         type(self).runs += 1
-        self.tested_run = OnDatabase(self.world, graph, amount)
+        # A name of its own: what is drawn a second time is the version that it was, and no longer the newest.
+        self.tested_run = OnDatabase(self.world, replace(graph, workflow=f"{graph.workflow}_{self.runs}"), amount)
         return self.tested_run
 
     def teardown(self) -> None:
