@@ -96,6 +96,14 @@ def _register_all(settings: Settings, loaded: Iterable[Loaded]) -> None:
                 log.warning("definition", workflow=item.graph.workflow, fault=str(fault))
             registered = _register(engine, item.graph)
             log.info("workflow", name=registered.workflow, version=registered.number, new=registered.created)
+            if registered.number < registered.newest:
+                # Somebody went back to what they had: that does not bring its version back.
+                log.warning(
+                    "not_the_newest_version",
+                    name=registered.workflow,
+                    version=registered.number,
+                    newest=registered.newest,
+                )
     finally:
         engine.close()
 

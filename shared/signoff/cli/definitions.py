@@ -106,7 +106,9 @@ def deploy(sources: Sources, strict: Strict = False, as_json: AsJson = False) ->
             visible(registered.workflow), f"v{registered.number}", state, registered.sha256[:12], visible(item.source)
         )
     output.show(rows)
-    for item, _ in done:
+    for item, registered in done:
+        if registered.number < registered.newest:
+            output.note(f"{registered.workflow}: runs begin with v{registered.newest}, which is newer", style="yellow")
         for fault in item.warnings:
             output.note(str(fault), style="yellow")
 
@@ -207,6 +209,7 @@ def _deployed(item: Loaded, registered: Registered) -> dict[str, Any]:
         "version": registered.number,
         "sha256": registered.sha256,
         "new": registered.created,
+        "newest": registered.newest,
         "source": item.source,
         "warnings": [fault.to_json() for fault in item.warnings],
     }

@@ -18,12 +18,16 @@ MAX_CACHED = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A version of a workflow; `created` says whether this registration made it."""
+    """A version of a workflow; `created` says whether this registration made it.
+
+    Runs begin with the `newest`. That is another one where what was registered had been there, and been replaced.
+    """
 
     workflow: str
     number: int
     sha256: str
     created: bool
+    newest: int
 
 
 def register(cursor: Cursor, graph: Graph, *, by: Actor) -> Registered:
@@ -31,12 +35,14 @@ def register(cursor: Cursor, graph: Graph, *, by: Actor) -> Registered:
     # Two deployments at once would count to the same number; the lock is per workflow and ends with the transaction.
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", (graph.workflow,))
     cursor.execute(
-        "SELECT number FROM workflow_versions WHERE workflow = %s AND sha256 = %s",
-        (graph.workflow, graph.sha256),
+        "SELECT number, (SELECT max(number) FROM workflow_versions WHERE workflow = %s)"
+        " FROM workflow_versions WHERE workflow = %s AND sha256 = %s",
+        (graph.workflow, graph.workflow, graph.sha256),
     )
     row = cursor.fetchone()
     if row is not None:
-        return Registered(workflow=graph.workflow, number=row[0], sha256=graph.sha256, created=False)
+        number, newest = row
+        return Registered(workflow=graph.workflow, number=number, sha256=graph.sha256, created=False, newest=newest)
     cursor.execute(
         "INSERT INTO workflow_versions (workflow, number, sha256, graph, created_by, created_at)"
         " SELECT %s, coalesce(max(number), 0) + 1, %s, %s::json, %s::json, clock_timestamp()"
@@ -45,7 +51,7 @@ def register(cursor: Cursor, graph: Graph, *, by: Actor) -> Registered:
     )
     row = cursor.fetchone()
     assert row is not None
-    return Registered(workflow=graph.workflow, number=row[0], sha256=graph.sha256, created=True)
+    return Registered(workflow=graph.workflow, number=row[0], sha256=graph.sha256, created=True, newest=row[0])
 
 
 class VersionCache:

@@ -78,6 +78,17 @@ class TestDeploy:
         assert [(each["version"], each["new"]) for each in found] == [(1, True), (1, False), (2, True)]
         assert found[0]["sha256"] == found[1]["sha256"] != found[2]["sha256"]
 
+    def test_what_was_replaced_is_no_newer_for_being_deployed_again(self, database_url: str, tmp_path: Path) -> None:
+        one, two = self.write(tmp_path, "w", "one"), self.write(tmp_path, "w", "two")
+        for file in (one, two):
+            assert "newer" not in signoff(database_url, "deploy", file).output
+
+        back = signoff(database_url, "deploy", one)
+
+        assert "w: runs begin with v2, which is newer" in back.stdout + back.stderr
+        found = json.loads(signoff(database_url, "deploy", one, "--json").stdout)[0]
+        assert (found["version"], found["newest"], found["new"]) == (1, 2, False)
+
     def test_it_needs_no_broker_and_says_what_it_did_in_a_line_each(self, database_url: str, tmp_path: Path) -> None:
         result = signoff(database_url, "deploy", self.write(tmp_path, "a"), self.write(tmp_path, "b"))
 
