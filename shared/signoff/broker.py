@@ -75,8 +75,8 @@ def _sending_options(broker_url: str) -> dict[str, Any]:
 class Publisher(Protocol):
     """Sends the hint that a run may be picked up."""
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
-        """Send (run, epoch, queue) of each; a broker that is away is no error."""
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:
+        """Send (run, epoch, queue) of each; a broker that is away is no error. Whether the broker took them all."""
 
     def backlog(self, queue: str) -> int:
         """How many messages wait in the queue; 0 when that can't be learned."""
@@ -104,15 +104,15 @@ class BrokerPublisher:
         self._paused_until = 0.0
         self._lock = threading.Lock()
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:
         # It stops at the first failure, because the rest would fail as well.
         if time.monotonic() < self._paused_until:
-            return
+            return False
         hints = list(messages)
         try:
             with self._producers.acquire(block=True, timeout=5) as producer:
                 if _pushed(producer.channel, hints):
-                    return
+                    return True
                 for run_id, epoch, queue in hints:
                     body, headers, properties = _message(EXECUTE, [str(run_id), epoch])
                     producer.publish(
@@ -129,6 +129,8 @@ class BrokerPublisher:
             with self._lock:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("message_not_sent", error=repr(error), pause_seconds=PAUSE_SECONDS)
+            return False
+        return True
 
     def backlog(self, queue: str) -> int:
         if time.monotonic() < self._paused_until:

@@ -144,12 +144,15 @@ class Load:
     def recovering(self) -> Iterator[None]:
         """Something happens inside: every run that is moving before has to be seen to move on, and how soon after it.
 
-        What lasts, as a broker that is frozen, is over when this ends; until then nobody could recover from it.
+        What lasts, as a broker that is frozen, is over when this ends; until then nobody could recover from it. Who is
+        hit again before that recovers from the last.
         """
         moving = dict(self._moving())
         yield
         if moving:
             with self._lock:
+                for earlier in self._recovering:
+                    earlier.waiting = {run: seq for run, seq in earlier.waiting.items() if run not in moving}
                 self._recovering.append(_Recovering(over=time.monotonic(), waiting=moving))
 
     def note_recovery(self, seconds: float) -> None:
@@ -272,7 +275,7 @@ class Load:
                 self._room.release()
             for each in recovering:
                 if each.waiting.get(run, seq) < seq:
-                    del each.waiting[run]
+                    each.waiting.pop(run, None)
                     self.note_recovery(now - each.over)
         with self._lock:
             self._recovering = [each for each in self._recovering if each.waiting]

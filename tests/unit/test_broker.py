@@ -114,7 +114,7 @@ def test_a_broker_that_refuses_costs_a_sender_no_time_and_raises_nothing(scheme:
         publisher = BrokerPublisher(f"{scheme}://127.0.0.1:{nobody.getsockname()[1]}//")
         before = time.monotonic()
 
-        publisher.publish_all([(RUN, 1, "signoff.default")])
+        assert not publisher.publish_all([(RUN, 1, "signoff.default")])
         assert publisher.backlog("signoff.default") == 0
 
         assert time.monotonic() - before < 1
@@ -130,7 +130,7 @@ def test_after_a_failed_send_the_next_ones_are_left_to_the_sweep() -> None:
         publisher._paused_until = time.monotonic() + 60
         before = time.monotonic()
 
-        publisher.publish_all([(RUN, 1, "signoff.default")])
+        assert not publisher.publish_all([(RUN, 1, "signoff.default")])
 
         assert time.monotonic() - before < 1
         publisher.close()

@@ -25,8 +25,9 @@ BROKER_VARIABLE = "SIGNOFF_BROKER_URL"
 class NoPublisher:
     """Sends nothing. What only reads, or registers versions, has nothing to send."""
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:  # noqa: ARG002  # the publisher's form
         """Leave them to the sweep."""
+        return False
 
     def backlog(self, queue: str) -> int:  # noqa: ARG002  # the form is the publisher's
         """There is no queue."""

@@ -163,10 +163,11 @@ class Core:
             messages += self.insert(cursor, fold)
         return messages
 
-    def send(self, messages: list[Message]) -> None:
-        """Send hints, after the commit."""
-        if messages:
-            self.publisher.publish_all([(message.run_id, message.epoch, message.queue) for message in messages])
+    def send(self, messages: list[Message]) -> bool:
+        """Send hints, after the commit. Whether the broker took them."""
+        return not messages or self.publisher.publish_all(
+            [(message.run_id, message.epoch, message.queue) for message in messages]
+        )
 
     def expressible(self, value: Json, what: str) -> int:
         """Refuse a value that has no canonical form, and answer how many bytes it has. `what` names it."""

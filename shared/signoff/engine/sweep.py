@@ -109,13 +109,10 @@ def _resend(core: Core, limit: int) -> int:
     if due:
         hit("sweep.before_resend")
     backlogs = {queue: core.publisher.backlog(queue_name(queue)) for queue in {item.queue for item in due}}
-    core.send(
-        [
-            Message(run_id=item.run_id, epoch=item.epoch, queue=queue_name(item.queue))
-            for item in due
-            if not 1 <= item.resends <= PATIENT_RESENDS or backlogs[item.queue] == 0
-        ]
-    )
+    chosen = [item for item in due if not 1 <= item.resends <= PATIENT_RESENDS or backlogs[item.queue] == 0]
+    if not core.send([Message(run_id=item.run_id, epoch=item.epoch, queue=queue_name(item.queue)) for item in chosen]):
+        with core.database.autocommit() as cursor:
+            leases.resent_in_vain(cursor, chosen)
     return len(due)
 
 

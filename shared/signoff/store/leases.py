@@ -131,6 +131,28 @@ def take_due_messages(cursor: Cursor, *, limit: int, first_seconds: float, longe
     ]
 
 
+_IN_VAIN = """
+UPDATE runs SET resends = greatest(resends - 1, 0), due_at = clock_timestamp() + %(pause)s * interval '1 second'
+WHERE id = ANY (ARRAY(
+    SELECT runs.id FROM runs JOIN unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS due (id, epoch)
+        ON runs.id = due.id AND runs.epoch = due.epoch
+    WHERE runs.id = ANY (%(ids)s) AND runs.status = 'queued'
+    FOR NO KEY UPDATE OF runs SKIP LOCKED
+))
+"""
+IN_VAIN_SECONDS = 1.0
+"""Longer than a sweep takes, so that it does not come by them again at once."""
+
+
+def resent_in_vain(cursor: Cursor, resends: Sequence[Resend]) -> None:
+    """The broker took none of these messages. They are due again as soon as there is one that does.
+
+    A sweep that finds no broker is the last for a while: the next one comes by a message as well.
+    """
+    ids, epochs = [item.run_id for item in resends], [item.epoch for item in resends]
+    cursor.execute(_IN_VAIN, {"ids": ids, "epochs": epochs, "pause": IN_VAIN_SECONDS})
+
+
 def expired_leases(cursor: Cursor, *, limit: int, past: int = 0) -> list[UUID]:
     """Runs whose worker has not been heard of for a lease, without the first `past` of them."""
     cursor.execute(

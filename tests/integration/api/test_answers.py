@@ -28,10 +28,11 @@ class Quick:
 
     engine: Engine | None = None
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:
         assert self.engine is not None
         for run_id, epoch, _ in messages:
             assert self.engine.claim_run(run_id, epoch=epoch, worker="quick") is not None
+        return True
 
     def backlog(self, queue: str) -> int:
         return 0

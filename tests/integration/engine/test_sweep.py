@@ -29,6 +29,25 @@ def test_a_message_that_nobody_took_is_sent_again_later_and_later(own_world: Wor
     assert world.kinds(run_id) == ["run.created"], "that a message was sent again is no fact of the run"
 
 
+def test_a_message_that_no_broker_took_is_due_again_at_once(own_world: World) -> None:
+    world = own_world
+    run_id = world.start(CHAIN, {})
+    world.publisher.taken()
+    world.publisher.away = True
+    world.later(5.01)
+    for _ in range(4):
+        assert world.engine.sweep().resent == 1
+        assert world.engine.sweep().resent == 0, "not twice in one go"
+        world.later(1.01)
+    world.publisher.away = False
+    assert world.engine.sweep().resent == 1
+    assert world.publisher.taken() == [(run_id, 0, "signoff.default")]
+    world.later(9)
+    assert world.engine.sweep().resent == 0
+    world.later(1.01)
+    assert world.engine.sweep().resent == 1, "it goes on where it was"
+
+
 def test_a_message_that_most_likely_still_waits_is_not_sent_twice(own_world: World) -> None:
     world = own_world
     run_id = world.start(CHAIN, {})

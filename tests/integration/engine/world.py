@@ -62,14 +62,18 @@ def shift_clock(database_url: str) -> None:
 
 
 class RecordingPublisher:
-    """Keeps what would be sent. `queued` is what a broker would say waits in a queue."""
+    """Keeps what would be sent. `queued` is what a broker would say waits in a queue, unless it is `away`."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[UUID, int, str]] = []
         self.queued: dict[str, int] = {}
+        self.away = False
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:
+        if self.away:
+            return False
         self.sent += messages
+        return True
 
     def backlog(self, queue: str) -> int:
         return self.queued.get(queue, 0)

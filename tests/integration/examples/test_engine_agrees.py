@@ -48,8 +48,9 @@ class Hints:
 
     sent: list[tuple[UUID, int]] = field(default_factory=list)
 
-    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> None:
+    def publish_all(self, messages: Iterable[tuple[UUID, int, str]]) -> bool:
         self.sent += [(run_id, epoch) for run_id, epoch, _ in messages]
+        return True
 
     def backlog(self, queue: str) -> int:
         return len(self.sent)

@@ -44,7 +44,7 @@ def test_what_is_pushed_straight_is_what_the_transport_sends(
 def test_a_worker_reads_messages_of_several_queues_in_the_order_sent(
     publisher: BrokerPublisher, valkey_url: str
 ) -> None:
-    publisher.publish_all([(RUN, 1, QUEUE), (RUN, 2, "signoff.llm"), (OTHER, 3, QUEUE)])
+    assert publisher.publish_all([(RUN, 1, QUEUE), (RUN, 2, "signoff.llm"), (OTHER, 3, QUEUE)])
     with Connection(valkey_url) as connection:
         queue = connection.SimpleQueue(QUEUE)
         read = [queue.get(timeout=5).payload[0] for _ in range(2)]
@@ -58,7 +58,7 @@ def test_a_message_is_sent_over_a_connection_that_the_broker_has_closed(
     publisher.publish_all([(RUN, 1, QUEUE)])
     with _client(valkey_url) as client:
         client.client_kill_filter(skipme=True)
-    publisher.publish_all([(RUN, 2, QUEUE)])
+    assert publisher.publish_all([(RUN, 2, QUEUE)])
     assert len(_waiting(valkey_url, QUEUE)) == 2
 
 
@@ -70,7 +70,7 @@ def test_a_message_whose_push_breaks_off_is_sent_by_the_transport(
         return b"*1\r\n$7\r\nUNKNOWN\r\n"
 
     monkeypatch.setattr(broker, "_command", breaks_off)
-    publisher.publish_all([(RUN, 1, QUEUE)])
+    assert publisher.publish_all([(RUN, 1, QUEUE)])
     assert len(_waiting(valkey_url, QUEUE)) == 1
 
 
