@@ -50,13 +50,13 @@ def measured(results: Path = RESULTS) -> str:
         return NOTHING
     found = json.loads(results.read_text())
     lines = [
-        f"Each as last played in full, at commit `{found['commit'][:12]}` where nothing else is said:",
+        "Each as it was last played in full, with the commit that it was played at:",
         "",
-        "| promise | tried | faults | lost | doubled | worst recovery | mutants caught |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| promise | tried | faults | lost | doubled | worst recovery | mutants caught | commit |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
         *(_row(each) for each in found["promises"]),
     ]
-    notes = [note for each in found["promises"] for note in _notes(each, found["commit"])]
+    notes = [note for each in found["promises"] for note in _notes(each)]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
@@ -65,12 +65,11 @@ def _row(row: Mapping[str, Any]) -> str:
     mutants = row["mutants"]
     caught = f"{mutants['caught']} of {mutants['caught'] + mutants['missed']}"
     counts = " | ".join(f"{row[name]:,}" for name in ("tried", "injected", "lost", "doubled"))
-    return f"| {row['promise']} {PROMISES[row['promise']]} | {counts} | {worst} | {caught} |"
+    return f"| {row['promise']} {PROMISES[row['promise']]} | {counts} | {worst} | {caught} | `{row['commit'][:7]}` |"
 
 
-def _notes(row: Mapping[str, Any], commit: str) -> list[str]:
+def _notes(row: Mapping[str, Any]) -> list[str]:
     said = [f"**not kept**, {each}" for each in row.get("problems", ())]
-    said += [f"played at commit `{row['commit'][:12]}`"] if row["commit"] != commit else []
     said += [f"reduced from {each}" for each in row.get("reduced_from", ())]
     said += [f"left out, {each}" for each in row.get("skipped", ())]
     return [f"- Promise {row['promise']}: {each}." for each in said]
