@@ -23,14 +23,17 @@ FIRST_WAIT_SECONDS = 5
 MAX_WAIT_SECONDS = 900
 FORGOTTEN_AFTER = "1 hour"
 
-_OLD = f"a.last_at < now() - interval '{FORGOTTEN_AFTER}'"
+# The clock of the moment, not of the transaction: who has waited for the row comes after whom they waited for.
+_OLD = f"a.last_at < clock_timestamp() - interval '{FORGOTTEN_AFTER}'"
 _WAIT = f"least({MAX_WAIT_SECONDS}, {FIRST_WAIT_SECONDS} * power(2, least(a.failures + 1 - %(free)s, 20)))"
 _COUNT = f"""
-INSERT INTO sign_in_attempts AS a (subject, failures, last_at, next_at) VALUES (%(subject)s, 1, now(), now())
-ON CONFLICT (subject) DO UPDATE SET last_at = now(), failures = CASE WHEN {_OLD} THEN 1 ELSE a.failures + 1 END,
-    next_at = now() + CASE WHEN {_OLD} OR a.failures + 1 < %(free)s THEN interval '0'
+INSERT INTO sign_in_attempts AS a (subject, failures, last_at, next_at)
+VALUES (%(subject)s, 1, clock_timestamp(), clock_timestamp())
+ON CONFLICT (subject) DO UPDATE SET last_at = clock_timestamp(),
+    failures = CASE WHEN {_OLD} THEN 1 ELSE a.failures + 1 END,
+    next_at = clock_timestamp() + CASE WHEN {_OLD} OR a.failures + 1 < %(free)s THEN interval '0'
         ELSE make_interval(secs => {_WAIT}) END
-WHERE a.next_at <= now()
+WHERE a.next_at <= clock_timestamp()
 RETURNING failures
 """  # noqa: S608
 
@@ -68,7 +71,7 @@ def count(cursor: Cursor, subject: Subject) -> int | None:
     if cursor.execute(_COUNT, values).fetchone() is not None:
         return None
     row = cursor.execute(
-        "SELECT ceil(extract(epoch FROM next_at - now()))::int FROM sign_in_attempts WHERE subject = %s",
+        "SELECT ceil(extract(epoch FROM next_at - clock_timestamp()))::int FROM sign_in_attempts WHERE subject = %s",
         (subject.digest,),
     ).fetchone()
     return max(1, row[0]) if row is not None else 1
