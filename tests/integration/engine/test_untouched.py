@@ -177,7 +177,7 @@ def test_the_carried_clock_is_never_ahead_of_the_databases(world: World) -> None
     for _ in range(200):
         carried = clock.now()
         assert carried <= world.now()
-    assert (world.now() - clock.now()).total_seconds() < 0.5
+    assert (world.now() - clock.now()).total_seconds() < 5
 
 
 def test_a_claim_that_was_not_read_here_is_recorded_under_lock(world: World, slow: list[str]) -> None:

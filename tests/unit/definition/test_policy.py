@@ -256,7 +256,7 @@ DYNAMIC = rules_for(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(JSON, st.uuids())
 def test_no_payload_makes_a_rule_raise(payload: Json, run: uuid.UUID) -> None:
     for gate in (EVERYTHING, DYNAMIC):

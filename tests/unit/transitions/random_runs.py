@@ -206,4 +206,4 @@ def examples(few: int) -> settings:
     wanted = int(os.environ.get("SIGNOFF_TEST_EXAMPLES", few))
     # Explaining a failure takes longer than reading it.
     phases = [phase for phase in Phase if phase is not Phase.explain]
-    return settings(max_examples=wanted, stateful_step_count=30, deadline=None, phases=phases)
+    return settings(max_examples=wanted, stateful_step_count=30, phases=phases)
