@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask import Flask, current_app, g, request
@@ -12,6 +12,7 @@ from signoff.errors import Unauthenticated
 from signoff.identity import Principal
 from signoff.settings import Settings
 from signoff.store.identity import authenticate
+from signoff_api.recent import RecentCallers
 
 if TYPE_CHECKING:
     from signoff.engine import Engine
@@ -31,15 +32,17 @@ class Wiring:
     probes: Mapping[str, Probe]
     metrics: Metrics
     documentation: Documentation
+    recent: RecentCallers = field(default_factory=RecentCallers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One authenticated request."""
+    """One authenticated request. `remembered` says that the caller was not looked up for it, but a moment before."""
 
     engine: Engine
     settings: Settings
     principal: Principal
+    remembered: bool = False
 
 
 def wire(app: Flask, wiring: Wiring) -> None:
@@ -53,14 +56,22 @@ def wiring() -> Wiring:
     return found
 
 
-def authenticated() -> Context:
-    """The context of this request. Raises Unauthenticated without a valid key."""
+def authenticated(*, remembered: bool = False) -> Context:
+    """The context of this request; with `remembered` a key counts that was valid a moment ago.
+
+    Raises Unauthenticated without a valid key.
+    """
     parts = wiring()
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise Unauthenticated("the request has no API key", fix="send the header Authorization: Bearer KEY")
-    principal = authenticate(parts.engine.database, key.strip())
+    key = key.strip()
+    known = parts.recent.find(key) if remembered else None
+    principal = known or authenticate(parts.engine.database, key)
     if principal is None:
+        parts.recent.forget(key)
         raise Unauthenticated("the API key is not valid: unknown, revoked, expired or disabled")
+    if known is None:
+        parts.recent.keep(key, principal)
     g.principal = principal.name
-    return Context(engine=parts.engine, settings=parts.settings, principal=principal)
+    return Context(engine=parts.engine, settings=parts.settings, principal=principal, remembered=known is not None)

@@ -36,6 +36,7 @@ routes = Routes(tag="decisions", description="What people say, and what becomes 
     },
     problems=(403, 404, 409, 412, 428),
     headers=(IF_MATCH, IDEMPOTENCY_KEY),
+    asks_again=True,
 )
 def decide(context: Context, human_task_id: UUID, body: request_models.Decide) -> Response:
     """Decide on a human task.

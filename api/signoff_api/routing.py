@@ -15,8 +15,9 @@ from uuid import UUID
 
 from flask import Flask, Response, request
 from pydantic import BaseModel, ConfigDict
+from werkzeug.exceptions import HTTPException
 
-from signoff.errors import NotFound
+from signoff.errors import NotFound, SignoffError
 from signoff.ids import parse_id
 from signoff_api.context import authenticated
 from signoff_api.requests import JSON, Document, read_body, read_document, read_query, refuse_large
@@ -69,6 +70,7 @@ class Operation:
     media_types: tuple[str, ...]
     public: bool
     signed_body: type[BaseModel] | None
+    asks_again: bool
 
     @property
     def id(self) -> str:
@@ -105,13 +107,15 @@ class Routes:
         media_types: Sequence[str] = (JSON,),
         public: bool = False,
         signed_body: type[BaseModel] | None = None,
+        asks_again: bool = False,
     ) -> Callable[[V], V]:
         """Declare the decorated view as an operation.
 
         Its parameters say what it is handed: `context` (unless it is public), `query` and `body` by the
         models they are annotated with, `document` as the bytes of one of `media_types`, and each place in the
         path by its name, as UUID, int or str. With `signed_body` there is no key: the view reads the body itself, by
-        that model and once its signature has been verified.
+        that model and once its signature has been verified. With `asks_again` what the view does reads the caller once
+        more as it is done, so whoever came with the same key a moment ago is not looked up before as well.
         """
 
         def declare(view: V) -> V:
@@ -133,6 +137,7 @@ class Routes:
                     media_types=tuple(media_types),
                     public=public,
                     signed_body=signed_body,
+                    asks_again=asks_again,
                 )
             )
             return view
@@ -160,29 +165,44 @@ def _handler(operation: Operation) -> Callable[..., Response]:
     """What Flask calls: authenticate, parse the path, the query and the body, then the view."""
 
     def handle(**places: str) -> Response:
-        arguments: dict[str, Any] = {}
-        if not (operation.public or operation.signed_body):
-            # Before anything is parsed: who has no key learns nothing and costs little.
-            context = arguments["context"] = authenticated()
-            refuse_large(request, context.settings.max_request_bytes)
-            parameters = read_query(operation.query or _NoParameters, request)
-            if operation.query is not None:
-                arguments["query"] = parameters
-            if operation.body is not None:
-                arguments["body"] = read_body(
-                    operation.body,
-                    request,
-                    max_bytes=context.settings.max_request_bytes,
-                    optional=operation.body_optional,
-                )
-            if operation.takes_document:
-                limit = context.settings.max_request_bytes
-                arguments["document"] = read_document(request, operation.media_types, max_bytes=limit)
-        for name, text in places.items():
-            arguments[name] = _place(operation.path_parameters[name], text)
-        return operation.view(**arguments)
+        if operation.public or operation.signed_body:
+            return operation.view(**_places(operation, places))
+        # Before anything is parsed: who has no key learns nothing and costs little.
+        context = authenticated(remembered=operation.asks_again)
+        arguments: dict[str, Any] | None = None
+        try:
+            arguments = _arguments(operation, context.settings.max_request_bytes) | _places(operation, places)
+            return operation.view(context=context, **arguments)
+        except (SignoffError, HTTPException):
+            if not context.remembered:
+                raise
+            # Only what was done rests on a caller who was read again. A refusal has to, too.
+            anew = authenticated()
+            if arguments is None or anew.principal == context.principal:
+                raise
+        return operation.view(context=anew, **arguments)
 
     return handle
+
+
+def _arguments(operation: Operation, max_bytes: int) -> dict[str, Any]:
+    """What the view is handed of the query and the body."""
+    arguments: dict[str, Any] = {}
+    refuse_large(request, max_bytes)
+    parameters = read_query(operation.query or _NoParameters, request)
+    if operation.query is not None:
+        arguments["query"] = parameters
+    if operation.body is not None:
+        optional = operation.body_optional
+        arguments["body"] = read_body(operation.body, request, max_bytes=max_bytes, optional=optional)
+    if operation.takes_document:
+        arguments["document"] = read_document(request, operation.media_types, max_bytes=max_bytes)
+    return arguments
+
+
+def _places(operation: Operation, places: Mapping[str, str]) -> dict[str, UUID | int | str]:
+    """What the view is handed of the path."""
+    return {name: _place(operation.path_parameters[name], text) for name, text in places.items()}
 
 
 def _place(kind: type, text: str) -> UUID | int | str:

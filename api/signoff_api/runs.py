@@ -36,6 +36,7 @@ _RUN = Answer(description="The run.", model=answer_models.Run)
     },
     problems=(403, 404),
     headers=(IDEMPOTENCY_KEY,),
+    asks_again=True,
 )
 def start_run(context: Context, body: request_models.StartRun) -> Response:
     """Start a run."""

@@ -23,12 +23,14 @@ class Authentication:
     """How a principal was recognised in this request, for the log to keep. It says who vouches and opens nothing.
 
     `id` names what was shown and is never the secret itself: a key's prefix, the id of a session, link or callback.
-    `started_with` is for sessions; None where it is not known.
+    `started_with` is for sessions; None where it is not known. `standing` is all that a key let its principal do, in
+    the database's words: while the database still says the same, nothing of it has changed. None for whatever else.
     """
 
     method: Method
     id: str | None = None
     started_with: StartedWith | None = None
+    standing: str | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, str | None]:
         """As the log keeps it, with every decision."""

@@ -105,6 +105,15 @@ _ALL = (
         tier="ci",
     ),
     Mutant(
+        name="what-was-read-is-written-over-what-is-there",
+        promise=2,
+        what="a decision that was made of what was read is written whatever has happened since",
+        module="signoff.store.recording",
+        old='"runs.epoch = r.held_epoch AND runs.seq = r.held_seq AND runs.status = r.held_status"',
+        new='"runs.epoch IS NOT NULL"',
+        tier="ci",
+    ),
+    Mutant(
         name="who-is-late-decides-as-well",
         promise=2,
         what="a decision on a human task that is over is recorded",
@@ -143,7 +152,7 @@ _ALL = (
         promise=15,
         what="what a start has made is not kept under its key",
         module="signoff.engine.runs",
-        old='            keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})\n',
+        old='            keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(fold.run_id)})\n',
         new="            pass\n",
     ),
     Mutant(

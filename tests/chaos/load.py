@@ -241,7 +241,8 @@ class Load:
 
     def _decide(self, client: Client, item: Item, task: dict[str, Any], decision: str, more: dict[str, Any]) -> None:
         body = {"decision": decision, "payload_sha256": task["payload_sha256"]} | more
-        key = f"{self.tag}-decide-{item.number}"
+        # Half of them without a key: those are decided without a lock, and asked again they stand already.
+        key = None if item.number % 2 else f"{self.tag}-decide-{item.number}"
         reply = client.ask("POST", f"/human-tasks/{task['id']}/decisions", body, idempotency=key)
         if reply.status not in (200, 201):
             self.wrong.append(f"decision on {item.number}: {reply}")

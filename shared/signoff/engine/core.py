@@ -16,9 +16,16 @@ from signoff.errors import InvalidInput, NotFound, TooLarge
 from signoff.model import RunState, RunStatus
 from signoff.settings import Settings
 from signoff.store.database import Cursor, Database
-from signoff.store.recording import Batch, Lease, record
+from signoff.store.recording import Batch, Lease, Provided, record
 from signoff.store.rows import RunRow
-from signoff.store.runs import load_events, load_values, lock_run, lock_run_of_human_task, lock_runs
+from signoff.store.runs import (
+    load_events,
+    load_values,
+    lock_run,
+    lock_run_of_human_task,
+    lock_runs,
+    read_run_of_human_task,
+)
 from signoff.store.staff import StoredStaff
 from signoff.store.versions import VersionCache
 from signoff.strict_json import MAX_DEPTH
@@ -58,15 +65,21 @@ class Core:
 
     def lock_by_human_task(self, cursor: Cursor, human_task_id: UUID) -> Locked | None:
         """`lock` of the run that a human task belongs to, with its input. None when there is no such human task."""
-        found = lock_run_of_human_task(cursor, human_task_id)
-        if found is None:
-            return None
-        row, now, run_input = found
-        return replace(self._locked(cursor, row, now, StoredStaff(cursor)), run_input=run_input)
+        return self._with_input(cursor, lock_run_of_human_task(cursor, human_task_id))
+
+    def read_by_human_task(self, cursor: Cursor, human_task_id: UUID) -> Locked | None:
+        """The same without the lock, for `save_as_read`."""
+        return self._with_input(cursor, read_run_of_human_task(cursor, human_task_id))
 
     def lock_several(self, cursor: Cursor, run_ids: Sequence[UUID], staff: Staff) -> list[Locked]:
         """Those of the runs that nobody else has locked, as `lock`; people are asked for from `staff`."""
         return [self._locked(cursor, row, now, staff) for row, now in lock_runs(cursor, run_ids)]
+
+    def _with_input(self, cursor: Cursor, found: tuple[RunRow, datetime, Json] | None) -> Locked | None:
+        if found is None:
+            return None
+        row, now, run_input = found
+        return replace(self._locked(cursor, row, now, StoredStaff(cursor)), run_input=run_input)
 
     def _locked(self, cursor: Cursor, row: RunRow, now: datetime, staff: Staff) -> Locked:
         run_id = row.state.run_id
@@ -83,6 +96,12 @@ class Core:
     def save(self, cursor: Cursor, locked: Locked, lease: Lease) -> list[Message]:
         """Write the batch and answer what to send after the commit."""
         return self._save(cursor, [(locked, lease)])
+
+    def save_as_read(self, cursor: Cursor, read: Locked, lease: Lease, *, provided: Provided) -> list[Message] | None:
+        """`save` of what was read without a lock: None, and nothing written, where anything it rests on has changed."""
+        route_up(cursor, read.fold)
+        written = record(cursor, [read.batch(lease)], provided=provided)
+        return self.messages(read, lease) if written else None
 
     def save_several(self, cursor: Cursor, several: Sequence[Locked]) -> list[Message]:
         """`save` of several runs, whose events are not their workers' own."""
@@ -104,10 +123,20 @@ class Core:
 
     def insert(self, cursor: Cursor, fold: Fold) -> list[Message]:
         """Write a new run and answer what to send after the commit."""
+        messages, _ = self._insert(cursor, fold, Provided())
+        return messages
+
+    def insert_provided(self, cursor: Cursor, fold: Fold, provided: Provided) -> tuple[list[Message], datetime] | None:
+        """`insert` with the database's clock; None, and nothing written, where what is `provided` does not hold."""
+        messages, now = self._insert(cursor, fold, provided)
+        return None if now is None else (messages, now)
+
+    def _insert(self, cursor: Cursor, fold: Fold, provided: Provided) -> tuple[list[Message], datetime | None]:
         route_up(cursor, fold)
         lease = self.resting_lease(fold.graph, fold.state, epoch=0)
-        record(cursor, [Batch(before=None, state=fold.state, events=fold.events, lease=lease)])
-        return self._messages(fold, lease, resumes=False)
+        batch = Batch(before=None, state=fold.state, events=fold.events, lease=lease)
+        now, _ = record(cursor, [batch], provided=provided).get(fold.run_id, (None, b""))
+        return self._messages(fold, lease, resumes=False), now
 
     def resting_lease(self, graph: Graph, state: RunState, *, epoch: int) -> Lease:
         """The lease of a run that no worker has: when somebody has to look at it again."""
@@ -196,7 +225,10 @@ class Core:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """A run whose row this transaction holds, and the batch of events it is given."""
+    """A run whose row this transaction holds, and the batch of events it is given.
+
+    Or one that was read and is not held: what is made of it counts only if it is saved as it was read.
+    """
 
     row: RunRow
     fold: Fold

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from signoff.errors import LeaseLost, SignoffError, StepError
 from signoff.failpoints import hit
 from signoff.model import RunState, RunStatus
 from signoff.store import leases
+from signoff.store.clock import DatabaseClock
 from signoff.store.recording import Lease, record
 from signoff.store.rows import RunRow
 from signoff.store.runs import load_values
@@ -36,24 +36,6 @@ log = structlog.get_logger(__name__)
 LEASE_KEPT = 0.9
 """A lease that has this share left goes on to the next inline step as it is: then no indexed column changes, and the
 row's new version needs no new entry in any index."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseClock:
-    """The database's clock as this process last heard of it, carried on by its own monotonic one.
-
-    Never ahead of the database: the moment was read there before the answer set out.
-    """
-
-    heard: datetime
-    at: float
-
-    @classmethod
-    def of(cls, heard: datetime) -> DatabaseClock:
-        return cls(heard=heard, at=time.monotonic())
-
-    def now(self) -> datetime:
-        return self.heard + timedelta(seconds=time.monotonic() - self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,13 @@ from signoff.failpoints import hit
 from signoff.identity import Mandate, Principal
 from signoff.model import Decision, Event, HumanTask, TaskState
 from signoff.store import idempotency as keys
-from signoff.store.callers import still
+from signoff.store.callers import as_it_stood, still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import find_principal, people_among
 from signoff.store.leases import hold_claim
 from signoff.store.mandates import held_mandate, used_mandate
+from signoff.store.recording import Provided
 from signoff.transitions import collaboration, decisions
 from signoff.transitions.decisions import DecisionRequest
 from signoff.transitions.edits import merge_patch
@@ -43,7 +44,10 @@ class Decided:
 
 
 LookAtDecided: TypeAlias = Callable[[Cursor, Decided, Locked], None]
-"""Told in the transaction that decides what it decided, and handed the run as it is now; it only looks."""
+"""Told before a decision is committed what it is, and handed the run as it will be; it only looks.
+
+It is told once more where what it was told has come to nothing, and the decision is made again under the lock.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +134,15 @@ def decide(
     look: LookAtDecided | None = None,
 ) -> Decided:
     _check_words(request)
-    with core.database.transaction() as cursor:
-        messages, decided, locked = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
-        if look is not None:
-            look(cursor, decided, locked)
-        hit("decide.before_commit")
+    made = None if idempotency is not None else _decide_as_read(core, human_task_id, request, by=by, look=look)
+    if made is None:
+        with core.database.transaction() as cursor:
+            messages, decided, locked = _decide(core, cursor, human_task_id, request, by=by, idempotency=idempotency)
+            if look is not None:
+                look(cursor, decided, locked)
+            hit("decide.before_commit")
+    else:
+        messages, decided = made
     hit("decide.before_publish")
     core.send(messages)
     hit("decide.before_response")
@@ -216,6 +224,41 @@ def _lock_human_task(core: Core, cursor: Cursor, human_task_id: UUID) -> tuple[L
     return locked, locked.state.human_tasks[human_task_id]
 
 
+def _decide_as_read(
+    core: Core, human_task_id: UUID, request: DecisionRequest, *, by: Principal, look: LookAtDecided | None
+) -> tuple[list[Message], Decided] | None:
+    """Decide by two statements and without a lock: what was read has to be the same when it is written.
+
+    None, with nothing written, where it is not, where there is anything to refuse, and where it takes more than that:
+    the word is then with who holds the lock.
+    """
+    if request.on_behalf_of is not None or not (by.authentication is None or as_it_stood(by)):
+        return None
+    with core.database.autocommit() as cursor:
+        read = core.read_by_human_task(cursor, human_task_id)
+        if read is None:
+            return None
+        task = read.state.human_tasks[human_task_id]
+        if read.fold.graph.gate(task.gate).authority:
+            # Limits are read more than once, and have to be the same each time.
+            return None
+        try:
+            authorize(by, Action.DECIDE, facts_of(read, task))
+            if decisions.replayed(task, request, by.actor) is not None:
+                return None
+            recorded = _judged(core, cursor, read, task, replace(request, delegation_id=None, acts_for=None), by=by)
+        except SignoffError:
+            return None
+        if any("compensation_run_id" in event.data for event in read.fold.events):
+            return None
+        decided = _decided(UUID(recorded.id), task, read.state.run_id, replayed=False)
+        if look is not None:
+            look(cursor, decided, read)
+        hit("decide.before_write")
+        messages = core.save_as_read(cursor, read, core.lease_after(read), provided=Provided(caller=by, at=read.now))
+    return None if messages is None else (messages, decided)
+
+
 def _decide(
     core: Core,
     cursor: Cursor,
@@ -239,6 +282,26 @@ def _decide(
         found = UUID(said_before.id)
         _keep(cursor, by, idempotency, found)
         return [], _decided(found, task, run_id, replayed=True), locked
+    recorded = _judged(core, cursor, locked, task, request, by=by, mandate=mandate)
+    hit("decide.before_update")
+    messages = core.save(cursor, locked, core.lease_after(locked))
+    messages += core.insert_compensation(cursor, locked)
+    made = UUID(recorded.id)
+    _keep(cursor, by, idempotency, made)
+    return messages, _decided(made, task, run_id, replayed=False), locked
+
+
+def _judged(
+    core: Core,
+    cursor: Cursor,
+    locked: Locked,
+    task: HumanTask,
+    request: DecisionRequest,
+    *,
+    by: Principal,
+    mandate: Mandate | None = None,
+) -> Decision:
+    """The decision as the run's batch has it now, of somebody who may decide and has not said the same before."""
     _expect_bulk(locked, task, request)
     if task.state is TaskState.OPEN and task.pending is None:
         acts_for = None if mandate is None else mandate.name
@@ -255,12 +318,7 @@ def _decide(
     recorded = _recorded(core, cursor, locked, task, request, by=by, mandate=mandate)
     if isinstance(request.patch, dict):
         core.bounded(merge_patch(task.payload, request.patch), "the edited payload")
-    hit("decide.before_update")
-    messages = core.save(cursor, locked, core.lease_after(locked))
-    messages += core.insert_compensation(cursor, locked)
-    made = UUID(recorded.id)
-    _keep(cursor, by, idempotency, made)
-    return messages, _decided(made, task, run_id, replayed=False), locked
+    return recorded
 
 
 def _mandated(

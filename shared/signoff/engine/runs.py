@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,19 +13,21 @@ from signoff.canonical import Json
 from signoff.definition.graph import Graph
 from signoff.definition.schemas import validate
 from signoff.engine.core import Core, Locked, Message, found, is_storable
-from signoff.errors import FieldError, InvalidInput
+from signoff.errors import FieldError, InvalidInput, SignoffError
 from signoff.failpoints import hit
 from signoff.identity import Principal
 from signoff.model import Actor, Candidates, RunState
 from signoff.store import idempotency as keys
 from signoff.store import versions
-from signoff.store.callers import still
+from signoff.store.callers import as_it_stood, still
 from signoff.store.database import Cursor
 from signoff.store.idempotency import IdempotencyKey
+from signoff.store.recording import Provided
 from signoff.store.runs import load_events
 from signoff.store.staff import StoredStaff
 from signoff.store.versions import Registered
 from signoff.transitions import runs
+from signoff.transitions.fold import Fold
 
 MAX_LABELS = 32
 MAX_LABEL_KEY = 64
@@ -33,7 +36,7 @@ MAX_REASON = 2_000
 
 Look: TypeAlias = Callable[[Cursor, UUID, RunState | None], None]
 """Reads what an operation has made of a run, in its transaction: no worker has come by yet. A run that was started in
-it comes along; any other is there to be read."""
+it comes along; any other is there to be read. Where a start has come to nothing and is made again, it is told again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,47 +66,103 @@ def start(
     authorize(requester, Action.START_RUN, WorkflowFacts(workflow=workflow))
     _check_labels(labels)
     core.bounded(value, "input")
-    with core.database.transaction() as cursor:
-        if idempotency is not None:
-            earlier = keys.begin(cursor, str(requester.id), idempotency, keep_hours=core.settings.idempotency_hours)
-            if earlier is not None:
-                started = Started(run_id=UUID(earlier["run_id"]), replayed=True)
-                _let_look(look, cursor, started.run_id)
-                return started
-        newest, now = core.versions.latest_now(cursor, workflow)
-        number = newest if version is None else version
-        graph = core.versions.graph(cursor, workflow, number)
-        if number != newest:
-            authorize(requester, Action.START_OLD_VERSION, WorkflowFacts(workflow=workflow))
-        errors = validate(graph.input_schema, value)
+    wanted = _Wanted(workflow=workflow, value=value, requester=requester, labels=labels)
+    made = _start_as_known(core, wanted, look=look) if version is None and idempotency is None else None
+    if made is None:
+        made = _start(core, wanted, version=version, idempotency=idempotency, look=look)
+    messages, started = made
+    if started.replayed:
+        return started
+    hit("start.before_publish")
+    core.send(messages)
+    hit("start.before_response")
+    return started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What is to be started, for whom."""
+
+    workflow: str
+    value: Json
+    requester: Principal
+    labels: Mapping[str, str]
+
+    def created(self, core: Core, cursor: Cursor, graph: Graph, *, number: int, now: datetime) -> Fold:
+        """A new run of this version. Raises InvalidInput."""
+        errors = validate(graph.input_schema, self.value)
         if errors:
             raise InvalidInput(
                 errors=[
                     FieldError(path=f"/input{error.path}", message=error.message, fix=error.fix) for error in errors
                 ]
             )
-        run_id = core.new_id()
-        fold = runs.create(
+        return runs.create(
             graph,
-            run_id=run_id,
+            run_id=core.new_id(),
             version=number,
-            value=value,
-            requester=requester.actor,
-            labels=labels,
+            value=self.value,
+            requester=self.requester.actor,
+            labels=self.labels,
             now=now,
             new_id=core.new_id,
             staff=StoredStaff(cursor),
         )
+
+
+def _start_as_known(core: Core, wanted: _Wanted, *, look: Look | None) -> tuple[list[Message], Started] | None:
+    """Start by one statement, which holds what this process knows against what is there.
+
+    None, with nothing written, where it knows nothing, where that is not so any more, and where there is anything to
+    refuse.
+    """
+    requester, known = wanted.requester, core.versions.known(wanted.workflow)
+    if known is None or not (requester.authentication is None or as_it_stood(requester)):
+        return None
+    number, clock = known
+    with core.database.autocommit() as cursor:
+        try:
+            graph = core.versions.graph(cursor, wanted.workflow, number)
+            fold = wanted.created(core, cursor, graph, number=number, now=clock.now())
+        except SignoffError:
+            return None
+        _let_look(look, cursor, fold.run_id, fold.state)
+        provided = Provided(caller=requester, newest=(wanted.workflow, number), at=fold.now)
+        made = core.insert_provided(cursor, fold, provided)
+    if made is None:
+        core.versions.forget(wanted.workflow)
+        return None
+    messages, now = made
+    core.versions.learn(wanted.workflow, number, now)
+    return messages, Started(run_id=fold.run_id, replayed=False)
+
+
+def _start(
+    core: Core, wanted: _Wanted, *, version: int | None, idempotency: IdempotencyKey | None, look: Look | None
+) -> tuple[list[Message], Started]:
+    workflow = wanted.workflow
+    with core.database.transaction() as cursor:
+        requester = still(cursor, wanted.requester)
+        authorize(requester, Action.START_RUN, WorkflowFacts(workflow=workflow))
+        if idempotency is not None:
+            earlier = keys.begin(cursor, str(requester.id), idempotency, keep_hours=core.settings.idempotency_hours)
+            if earlier is not None:
+                started = Started(run_id=UUID(earlier["run_id"]), replayed=True)
+                _let_look(look, cursor, started.run_id)
+                return [], started
+        newest, now = core.versions.latest_now(cursor, workflow)
+        number = newest if version is None else version
+        graph = core.versions.graph(cursor, workflow, number)
+        if number != newest:
+            authorize(requester, Action.START_OLD_VERSION, WorkflowFacts(workflow=workflow))
+        fold = wanted.created(core, cursor, graph, number=number, now=now)
         hit("start.before_insert")
         messages = core.insert(cursor, fold)
         if idempotency is not None:
-            keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(run_id)})
-        _let_look(look, cursor, run_id, fold.state)
+            keys.finish(cursor, str(requester.id), idempotency, {"run_id": str(fold.run_id)})
+        _let_look(look, cursor, fold.run_id, fold.state)
         hit("start.before_commit")
-    hit("start.before_publish")
-    core.send(messages)
-    hit("start.before_response")
-    return Started(run_id=run_id, replayed=False)
+    return messages, Started(run_id=fold.run_id, replayed=False)
 
 
 def cancel(core: Core, run_id: UUID, *, reason: str, by: Principal, look: Look | None = None) -> None:

@@ -21,7 +21,6 @@ from signoff.engine.core import Core, Message
 from signoff.engine.execution import (
     Claimed,
     Completed,
-    DatabaseClock,
     GoOn,
     claimed_from,
     completed_untouched,
@@ -31,6 +30,7 @@ from signoff.engine.execution import (
 from signoff.errors import SignoffError
 from signoff.failpoints import hit
 from signoff.store import together
+from signoff.store.clock import DatabaseClock
 from signoff.store.recording import record
 
 log = structlog.get_logger(__name__)

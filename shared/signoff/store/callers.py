@@ -14,7 +14,7 @@ from uuid import UUID
 from signoff.errors import Unauthenticated
 from signoff.identity import Authentication, Principal
 from signoff.store.database import Cursor
-from signoff.store.identity import PRINCIPAL, narrowed, principal_from_row
+from signoff.store.identity import PRINCIPAL, STANDING, narrowed, principal_from_row
 from signoff.store.mandates import MANDATED, mandates_from_row
 
 _PRINCIPAL = (
@@ -34,6 +34,22 @@ _SESSION = (
     " AND s.expires_at > clock_timestamp() FOR SHARE OF s"
 )
 _UNNARROWED = (None, None)
+
+AS_IT_STOOD = f"""
+SELECT 1 FROM principals p JOIN api_keys k ON k.principal_id = p.id
+WHERE p.id = %(principal_id)s::uuid AND p.disabled_at IS NULL AND k.prefix = %(prefix)s AND {_OPEN}
+    AND {STANDING} = %(standing)s{{also}}
+FOR SHARE OF p, k
+"""  # noqa: S608
+"""A row while a key lets its principal do what it did when it was shown: no more, no less. Holds both as `still`."""
+
+
+def as_it_stood(by: Principal) -> dict[str, Any] | None:
+    """The parameters of `AS_IT_STOOD`; None for who was not let in by a key."""
+    known_by = by.authentication
+    if known_by is None or known_by.standing is None:
+        return None
+    return {"principal_id": by.id, "prefix": known_by.id, "standing": known_by.standing}
 
 
 def still(cursor: Cursor, by: Principal) -> Principal:

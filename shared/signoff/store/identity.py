@@ -44,7 +44,7 @@ __all__ = ["KINDS", "MAX_GROUPS", "MAX_KEY_WORKFLOWS", "Kind", "is_name"]
 _KEY = re.compile(r"so_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
 
 GRANTED = (
-    "(SELECT array_agg(g.role || ' ' || g.workflow) FROM role_grants g"
+    "(SELECT array_agg(g.role || ' ' || g.workflow ORDER BY g.role, g.workflow) FROM role_grants g"
     " WHERE g.principal_id = p.id OR g.group_name = ANY(p.groups))"
 )
 """The roles for one workflow of the principal `p`, its own and its groups'; see `signoff.store.role_grants`."""
@@ -52,8 +52,11 @@ GRANTED = (
 PRINCIPAL = f"p.id, p.name, p.kind, p.groups, p.roles, {GRANTED}"
 """The columns of the principal `p` that `principal_from_row` reads."""
 
+STANDING = f"ROW({PRINCIPAL}, k.scopes, k.workflows)::text"
+"""All that a key `k` lets its principal `p` do in a right of its own, as one text: see `Authentication.standing`."""
+
 _AUTHENTICATE = f"""
-SELECT {PRINCIPAL}, k.scopes, k.workflows, k.prefix, {MANDATED}
+SELECT {PRINCIPAL}, k.scopes, k.workflows, k.prefix, {STANDING}, {MANDATED}
 FROM api_keys k JOIN principals p ON p.id = k.principal_id
 WHERE k.hash = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
   AND p.disabled_at IS NULL
@@ -325,8 +328,8 @@ def authenticate(database: Database, key: str) -> Principal | None:
         row = cursor.execute(_AUTHENTICATE, (_digest(key),)).fetchone()
     if row is None:
         return None
-    *owner, scopes, workflows, shown, mandates = row
-    known_by = Authentication(method="api_key", id=shown)
+    *owner, scopes, workflows, shown, standing, mandates = row
+    known_by = Authentication(method="api_key", id=shown, standing=standing)
     found = narrowed(principal_from_row(owner), scopes, workflows, known_by)
     return replace(found, mandates=mandates_from_row(mandates))
 

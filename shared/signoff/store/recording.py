@@ -20,8 +20,10 @@ from uuid import UUID
 import orjson
 from psycopg import RawCursor
 
+from signoff.identity import Principal
 from signoff.model import GENESIS_HASH, Event, HumanTask, RunState, RunStatus, event_hash
 from signoff.notifications.catalogue import NOTIFIED_NAMES
+from signoff.store.callers import AS_IT_STOOD, as_it_stood
 from signoff.store.database import Cursor
 from signoff.store.rows import RunRow, decision_row, dump, dump_or_null, human_task_row
 from signoff.webhooks.catalogue import TOLD_NAMES
@@ -52,6 +54,45 @@ class Batch:
     lease: Lease
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provided:
+    """What has to hold as well, for a batch that is written without a lock and made of what was read before.
+
+    `caller` was let in by a key that lets them do what it did then, and lets them until the batch is written; None for
+    who was let in otherwise. `newest` is a workflow and the number of its newest version. `at` is the moment that the
+    events bear, and is to be no longer ago than `FRESH_SECONDS`: nobody's lock tells of them before they are there.
+    """
+
+    caller: Principal | None = None
+    newest: tuple[str, int] | None = None
+    at: datetime | None = None
+
+    def asks(self) -> dict[str, Any]:
+        """The parameters of what is asked for."""
+        asked = {} if self.caller is None else as_it_stood(self.caller) or {}
+        if self.newest is not None:
+            asked |= {"workflow": self.newest[0], "number": self.newest[1]}
+        if self.at is not None:
+            asked["at"] = self.at
+        return asked
+
+
+_NOTHING_ELSE = Provided()
+
+FRESH_SECONDS = 60
+"""An anchor expects late events for ten minutes: see `signoff.engine.anchoring.MIN_SLACK_SECONDS`."""
+
+_FRESH = f"SELECT 1 WHERE %(at)s::timestamptz > clock_timestamp() - interval '{FRESH_SECONDS} seconds'"
+_NEWEST = "SELECT 1 WHERE (SELECT max(number) FROM workflow_versions WHERE workflow = %(workflow)s) = %(number)s"
+
+_AS_READ = "runs.epoch = r.held_epoch AND runs.seq = r.held_seq AND runs.status = r.held_status"
+
+# Before the caller is: who takes a right away must not wait for somebody who waits for a run.
+_HELD = f"""
+SELECT FROM runs JOIN r ON runs.id = r.id WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND {_AS_READ}
+FOR NO KEY UPDATE OF runs
+"""  # noqa: S608
+
 _MOVED = """
 SELECT * FROM json_to_recordset(%(runs)s::json) AS r (id uuid, held_epoch int, held_seq int, held_status text,
     status text, node text, queue text, epoch int, attempt int2, lost int2, resends int2, value_changed bool,
@@ -73,17 +114,16 @@ SELECT * FROM json_to_recordset(%(events)s::json) AS e (run_id uuid, seq int, ty
 """
 
 # The ids once more by themselves, as an array: its estimate of a few rows keeps the plan on the primary key.
-_MOVE = """
+_MOVE = f"""
 UPDATE runs SET status = r.status, node = r.node, queue = r.queue, epoch = r.epoch, attempt = r.attempt,
     lost = r.lost, resends = r.resends, value = CASE WHEN r.value_changed THEN r.value::json ELSE runs.value END,
     outputs = r.outputs::json, feedback = r.feedback::json, outcome = r.outcome, error = r.error::json,
     has_human_tasks = r.has_human_tasks, seq = r.seq, hash = decode(r.hash, 'hex'), worker = r.worker,
     due_at = r.due_at, updated_at = r.updated_at, finished_at = r.finished_at
 FROM r
-WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND runs.id = r.id AND runs.epoch = r.held_epoch
-    AND runs.seq = r.held_seq AND runs.status = r.held_status
+WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND runs.id = r.id AND {_AS_READ}{{provided}}
 RETURNING runs.id
-"""
+"""  # noqa: S608
 
 _CREATE = """
 INSERT INTO runs (id, workflow, version, status, node, queue, epoch, attempt, lost, resends, value, outputs, feedback,
@@ -92,6 +132,7 @@ INSERT INTO runs (id, workflow, version, status, node, queue, epoch, attempt, lo
 SELECT id, workflow, version, status, node, queue, epoch, attempt, lost, resends, value::json, outputs::json,
     feedback::json, outcome, error::json, labels::jsonb, requester::json, requester_id, has_human_tasks, seq,
     decode(hash, 'hex'), worker, due_at, created_at, updated_at, finished_at FROM r
+WHERE true{provided}
 RETURNING id
 """
 
@@ -164,12 +205,21 @@ ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = exclude
 
 
 @cache
-def _statement(*, new: bool, tells: bool, opened: bool, changed: bool, said: bool) -> tuple[str, tuple[str, ...]]:
+def _statement(
+    *, new: bool, tells: bool, opened: bool, changed: bool, said: bool, caller: bool, newest: bool, fresh: bool
+) -> tuple[str, tuple[str, ...]]:
     """The statement with the parts that are asked for, and the names of its parameters in order."""
+    provided = {"caller": caller, "newest": newest, "fresh": fresh}
+    once = "".join(f" AND EXISTS (SELECT FROM {name})" for name, asked in provided.items() if asked)
+    waits = caller and not new
     parts = {
         "r": _CREATED if new else _MOVED,
+        "held": _HELD if waits else None,
+        "caller": AS_IT_STOOD.format(also=" AND EXISTS (SELECT FROM held)" if waits else "") if caller else None,
+        "newest": _NEWEST if newest else None,
+        "fresh": _FRESH if fresh else None,
         "e": _EVENTS,
-        "head": _CREATE if new else _MOVE,
+        "head": (_CREATE if new else _MOVE).format(provided=once),
         "log": _LOG,
         "told": _TOLD if tells else None,
         "notified": _NOTIFIED if tells else None,
@@ -183,11 +233,14 @@ def _statement(*, new: bool, tells: bool, opened: bool, changed: bool, said: boo
     return f"WITH {numbered} SELECT id, clock_timestamp() FROM head", names  # noqa: S608
 
 
-def record(cursor: Cursor, batches: Sequence[Batch]) -> dict[UUID, tuple[datetime, bytes]]:
+def record(
+    cursor: Cursor, batches: Sequence[Batch], *, provided: Provided = _NOTHING_ELSE
+) -> dict[UUID, tuple[datetime, bytes]]:
     """Write what the batches made of their runs, which are all new or all there, in the caller's transaction.
 
     Answers the database's clock and the hash of the last event for each run that was written: those whose row has the
-    status, the epoch and the length of log with which it was read. Of the others nothing is.
+    status, the epoch and the length of log with which it was read. Of the others nothing is, and of none where what is
+    `provided` does not hold.
     """
     if not batches:
         return {}
@@ -209,16 +262,21 @@ def record(cursor: Cursor, batches: Sequence[Batch]) -> dict[UUID, tuple[datetim
             row = human_task_row(task, batch.state)
             (opened if before is None else changed).append(row)
             said += _new_decisions(before, task, batch.state)
+    asked = provided.asks()
     statement, names = _statement(
         new=batches[0].before is None,
         tells=any(event["type"] in TOLD_OR_NOTIFIED for event in events),
         opened=bool(opened),
         changed=bool(changed),
         said=bool(said),
+        caller="standing" in asked,
+        newest="number" in asked,
+        fresh="at" in asked,
     )
     texts = {"runs": runs, "events": events, "opened": opened, "changed": changed, "said": said}
     given: dict[str, Any] = {name: orjson.dumps(rows).decode() for name, rows in texts.items()}
     given["changed_ids"] = [row["id"] for row in changed]
+    given |= asked
     # As it stands: the other cursor would look for placeholders in all of so long a statement each time.
     with RawCursor(cursor.connection) as raw:
         raw.execute(statement, [given[name] for name in names])

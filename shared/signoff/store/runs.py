@@ -29,6 +29,22 @@ from signoff.store.rows import (
 
 _RUN_COUNT = len(RUN_COLUMNS.split(","))
 
+_WITH_HUMAN_TASKS = ", ".join(
+    [
+        *(f"t.{name}" for name in HUMAN_TASK_COLUMNS.split(", ")),
+        "t.run_id",
+        "EXISTS (SELECT 1 FROM decisions d WHERE d.human_task_id = t.id)",
+    ]
+)
+"""Of a human task `t`: its columns, its run, and whether anything has been said of it."""
+
+_READ_RUN_OF_HUMAN_TASK = f"""
+SELECT {", ".join(f"r.{name}" for name in RUN_COLUMNS.split(", "))}, clock_timestamp(),
+    (SELECT e.data -> 'input' FROM events e WHERE e.run_id = r.id AND e.seq = 1), {_WITH_HUMAN_TASKS}
+FROM human_tasks asked JOIN runs r ON r.id = asked.run_id JOIN human_tasks t ON t.run_id = r.id
+WHERE asked.id = %s ORDER BY t.created_at, t.id
+"""  # noqa: S608
+
 
 def lock_run(cursor: Cursor, run_id: UUID, *, skip_locked: bool = False) -> tuple[RunRow, datetime] | None:
     """The run's row, locked until the transaction ends, and the database's clock. None when there is none."""
@@ -51,6 +67,17 @@ def lock_run_of_human_task(cursor: Cursor, human_task_id: UUID) -> tuple[RunRow,
     row = cursor.fetchone()
     found = _locked(cursor, row)
     return None if row is None or found is None else (*found, row[-1])
+
+
+def read_run_of_human_task(cursor: Cursor, human_task_id: UUID) -> tuple[RunRow, datetime, Json] | None:
+    """The same by one statement and without a lock: it holds as long as the run's log is as long as it was."""
+    cursor.execute(_READ_RUN_OF_HUMAN_TASK, (human_task_id,))
+    rows = cursor.fetchall()
+    if not rows:
+        return None
+    now, run_input = rows[0][_RUN_COUNT : _RUN_COUNT + 2]
+    human_tasks = _human_tasks_of(cursor, [row[_RUN_COUNT + 2 :] for row in rows])
+    return run_from_row(rows[0][:_RUN_COUNT], human_tasks[rows[0][0]]), now, run_input
 
 
 def _locked(cursor: Cursor, row: Sequence[Any] | None) -> tuple[RunRow, datetime] | None:
@@ -84,12 +111,14 @@ def _load_human_tasks_of(cursor: Cursor, run_ids: Sequence[UUID]) -> dict[UUID, 
     if not run_ids:
         return {}
     cursor.execute(
-        f"SELECT {HUMAN_TASK_COLUMNS}, run_id,"  # noqa: S608
-        " EXISTS (SELECT 1 FROM decisions d WHERE d.human_task_id = human_tasks.id)"
-        " FROM human_tasks WHERE run_id = ANY(%s) ORDER BY created_at, id",
+        f"SELECT {_WITH_HUMAN_TASKS} FROM human_tasks t WHERE run_id = ANY(%s) ORDER BY created_at, id",  # noqa: S608
         (list(run_ids),),
     )
-    rows = cursor.fetchall()
+    return _human_tasks_of(cursor, cursor.fetchall())
+
+
+def _human_tasks_of(cursor: Cursor, rows: Sequence[Sequence[Any]]) -> dict[UUID, dict[UUID, HumanTask]]:
+    """The human tasks of rows of `_WITH_HUMAN_TASKS` with their decisions, by run."""
     decisions = _load_decisions_of(cursor, [row[0] for row in rows if row[-1]])
     found: dict[UUID, dict[UUID, HumanTask]] = {}
     for row in rows:

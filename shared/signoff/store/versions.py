@@ -10,10 +10,14 @@ from datetime import datetime
 from signoff.definition.graph import Graph
 from signoff.errors import NotFound
 from signoff.model import Actor
+from signoff.store.clock import DatabaseClock
 from signoff.store.database import Cursor
 from signoff.store.rows import dump
 
 MAX_CACHED = 500
+
+KNOWN_SECONDS = 5.0
+"""How long the newest version and the clock count as known: two clocks part by less than a millisecond in that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class VersionCache:
 
     def __init__(self) -> None:
         self._graphs: OrderedDict[tuple[str, int], Graph] = OrderedDict()
+        self._newest: dict[str, tuple[int, DatabaseClock]] = {}
         self._lock = threading.Lock()
 
     def graph(self, cursor: Cursor, workflow: str, number: int) -> Graph:
@@ -79,6 +84,21 @@ class VersionCache:
                 self._graphs.popitem(last=False)
         return graph
 
+    def known(self, workflow: str) -> tuple[int, DatabaseClock] | None:
+        """The newest version as it was heard of a moment ago, and the clock; None where it was not."""
+        found = self._newest.get(workflow)
+        return None if found is None or found[1].age() > KNOWN_SECONDS else found
+
+    def learn(self, workflow: str, number: int, now: datetime) -> None:
+        """Keep what the database has just said: the newest version, and its clock."""
+        if workflow not in self._newest and len(self._newest) >= MAX_CACHED:
+            self._newest.clear()
+        self._newest[workflow] = (number, DatabaseClock.of(now))
+
+    def forget(self, workflow: str) -> None:
+        """What was heard of its newest version is not so, or may not be."""
+        self._newest.pop(workflow, None)
+
     def latest(self, cursor: Cursor, workflow: str) -> int:
         """The newest version's number. Raises NotFound."""
         return self.latest_now(cursor, workflow)[0]
@@ -90,4 +110,5 @@ class VersionCache:
         if row is None or row[0] is None:
             raise NotFound(f"there is no workflow {workflow!r}", fix="register it with PUT or signoff deploy")
         number, now = row
+        self.learn(workflow, number, now)
         return number, now

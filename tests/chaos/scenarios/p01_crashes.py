@@ -41,6 +41,7 @@ POINTS = (
     Point(name="start.before_response"),
     Point(name="decide.before_update"),
     Point(name="decide.before_commit"),
+    Point(name="decide.before_write"),
     Point(name="decide.before_publish"),
     Point(name="decide.before_response"),
     Point(name="decide.after_response"),

@@ -18,6 +18,7 @@ from signoff.errors import Forbidden, SignoffError, Unauthenticated
 from signoff.identity import Principal
 from signoff.store.database import Database
 from signoff.store.groups import change_members
+from signoff.store.idempotency import IdempotencyKey
 from signoff.store.identity import (
     authenticate,
     create_api_key,
@@ -32,6 +33,7 @@ from signoff.store.queries_workflows import list_workflows
 from signoff.store.role_grants import Holder, grant_role, revoke_role
 from signoff.store.sessions import list_sessions, revoke_session, session_principal, start_session
 
+UNDER_LOCK = IdempotencyKey(key="a decision with a key is made under the run's lock", fingerprint="")
 LOAN = EXPENSE.replace("workflow: expense", "workflow: loan")
 
 
@@ -266,6 +268,7 @@ class TestAtOnce:
         revoke_role(database, person, role="author", workflow="loan")
         problem(caller.get("/workflows/loan"), 403, "forbidden")
 
+    @pytest.mark.parametrize("under_lock", [False, True], ids=["as it was read", "under its lock"])
     @pytest.mark.parametrize(
         "how",
         [
@@ -279,7 +282,7 @@ class TestAtOnce:
         ],
     )
     def test_who_loses_it_while_they_wait_for_the_run_decides_nothing(
-        self, two: Api, database: Database, someone: Callable[..., Caller], how: str
+        self, two: Api, database: Database, someone: Callable[..., Caller], how: str, under_lock: bool
     ) -> None:
         caller = someone("reviewer", groups=("leads",))
         name = caller.name or ""
@@ -305,12 +308,47 @@ class TestAtOnce:
             ),
         }[how]
 
-        error = _decided_while(two, run["id"], task, by, take)
+        error = _decided_while(two, run["id"], task, by, take, under_lock=under_lock)
 
         expected = Forbidden if how in ("they leave the group", "the key's scope is gone") else Unauthenticated
         assert isinstance(error, expected), error
         assert two.as_("ana").task(run)["state"] == "open"
         assert two.as_("ana").task(run)["decisions"] == []
+
+    @pytest.mark.parametrize("how", ["the key is revoked", "they are disabled", "a grant is gone", "a role is more"])
+    def test_who_loses_it_between_what_was_read_and_what_is_written_decides_nothing(
+        self, two: Api, database: Database, someone: Callable[..., Caller], how: str
+    ) -> None:
+        caller = someone("reviewer", groups=("leads",), grants=(("author", "loan"),))
+        name = caller.name or ""
+        task = caller.task(two.as_("portal").start("expense", {"amount": 1}))
+        by = _principal(two, caller)
+        (key,) = list_api_keys(database, name)
+        take: Callable[[], Any] = {
+            "the key is revoked": lambda: revoke_api_key(database, key.id),
+            "they are disabled": lambda: update_principal(database, name, disabled=True),
+            "a grant is gone": lambda: revoke_role(
+                database, Holder(name=name, is_group=False), role="author", workflow="loan"
+            ),
+            "a role is more": lambda: update_principal(database, name, roles=("reviewer", "auditor")),
+        }[how]
+        looked = []
+
+        def look(cursor: Any, decided: Any, locked: Any) -> None:
+            if not looked:
+                take()
+            looked.append(decided.decision_id)
+
+        said = DecisionRequest(decision="approve", payload_sha256=task["payload_sha256"])
+        if how in ("the key is revoked", "they are disabled"):
+            with pytest.raises(Unauthenticated):
+                two.engine.decide(UUID(task["id"]), said, by=by, look=look)
+            assert len(looked) == 1
+            assert two.as_("ana").get(f"/human-tasks/{task['id']}").json["decisions"] == []
+        else:
+            # Who may decide all the same does, by what holds now.
+            decided = two.engine.decide(UUID(task["id"]), said, by=by, look=look)
+            assert looked[1:] == [decided.decision_id]
 
     def test_who_takes_it_away_waits_for_a_decision_that_is_being_made(
         self, two: Api, database: Database, someone: Callable[..., Caller]
@@ -326,13 +364,13 @@ class TestAtOnce:
             eventually(lambda: _is_waiting(database, "UPDATE api_keys"), seconds=20)
 
         said = DecisionRequest(decision="approve", payload_sha256=task["payload_sha256"])
-        two.engine.decide(UUID(task["id"]), said, by=by, look=look)
+        two.engine.decide(UUID(task["id"]), said, by=by, look=look, idempotency=UNDER_LOCK)
         revoking.join(20)
         assert authenticate(database, two.keys[caller.name or ""]) is None
 
 
 def _decided_while(
-    api: Api, run_id: str, task: dict[str, Any], by: Principal, take: Callable[[], Any]
+    api: Api, run_id: str, task: dict[str, Any], by: Principal, take: Callable[[], Any], *, under_lock: bool
 ) -> SignoffError | None:
     """What a decision comes to that waits for its run while `take` happens."""
     raised: list[SignoffError | None] = []
@@ -340,7 +378,8 @@ def _decided_while(
     def decide() -> None:
         said = DecisionRequest(decision="approve", payload_sha256=task["payload_sha256"])
         try:
-            api.engine.decide(UUID(task["id"]), said, by=by)
+            idempotency = UNDER_LOCK if under_lock else None
+            api.engine.decide(UUID(task["id"]), said, by=by, idempotency=idempotency)
         except SignoffError as error:
             raised.append(error)
         else:
@@ -350,7 +389,8 @@ def _decided_while(
     with api.engine.database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM runs WHERE id = %s FOR UPDATE", (run_id,))
         waiting.start()
-        eventually(lambda: _is_waiting(api.engine.database, "FROM runs"), seconds=20)
+        statement = "FROM runs" if under_lock or by.authentication.method != "api_key" else "json_to_recordset"
+        eventually(lambda: _is_waiting(api.engine.database, statement), seconds=20)
         take()
     waiting.join(20)
     return raised[0]

@@ -1,4 +1,4 @@
-"""What an operation answers from memory is what is stored in its transaction, to the letter."""
+"""What an operation answers from memory is what it has stored, to the letter."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from signoff.engine import Decided, DecisionRequest
 from signoff.engine.core import Locked
 from signoff.model import SYSTEM, RunState
 from signoff.store.database import Cursor
+from signoff.store.idempotency import IdempotencyKey
 from signoff.store.made import human_task_made, run_made
+from signoff.store.queries_human_task_views import HumanTaskView
 from signoff.store.queries_human_tasks import get_human_task
-from signoff.store.queries_runs import get_run
+from signoff.store.queries_runs import RunView, get_run
 
 EDIT = {"amount": 1e17}
 CASES: dict[str, tuple[Graph, dict[str, Any]]] = {
@@ -31,27 +33,44 @@ CASES: dict[str, tuple[Graph, dict[str, Any]]] = {
 }
 
 
+class Answered:
+    """What `decide` shows of what it is about to commit, for comparison with what is there afterwards."""
+
+    def __init__(self, world: World) -> None:
+        self.replayed: list[bool] = []
+        self.human_task: HumanTaskView | None = None
+        self._world = world
+        self._run: RunView | None = None
+
+    def look(self, _cursor: Cursor, decided: Decided, locked: Locked) -> None:
+        self.human_task = human_task_made(locked.state, locked.fold.graph, decided.human_task_id)
+        status = self._world.engine.core.lease_after(locked).status
+        self._run = run_made(locked.state, locked.run_input, status=status)
+        self.replayed.append(decided.replayed)
+
+    def check(self, decided: Decided) -> None:
+        assert self.human_task is not None
+        assert self._run is not None
+        with self._world.engine.database.autocommit() as cursor:
+            stored = get_human_task(cursor, self._world.engine.core.versions, decided.human_task_id, detail=False)
+            run, _ = get_run(cursor, decided.run_id)
+        assert self.human_task.to_json() == stored.to_json()
+        assert self._run.to_json() == run.to_json()
+
+
+@pytest.mark.parametrize("key", [None, "once"], ids=["as it was read", "under its lock"])
 @pytest.mark.parametrize("name", CASES)
-def test_a_decision_is_answered_as_it_is_stored(world: World, name: str) -> None:
+def test_a_decision_is_answered_as_it_is_stored(world: World, name: str, key: str | None) -> None:
     graph, said = CASES[name]
     run_id = _parked(world, graph)
     task = world.task(run_id)
-    seen: list[bool] = []
-
-    def look(cursor: Cursor, decided: Decided, locked: Locked) -> None:
-        stored = get_human_task(cursor, world.engine.core.versions, decided.human_task_id, detail=False)
-        made = human_task_made(locked.state, locked.fold.graph, decided.human_task_id)
-        assert made.to_json() == stored.to_json()
-        run, _ = get_run(cursor, decided.run_id)
-        status = world.engine.core.lease_after(locked).status
-        assert run_made(locked.state, run.input, status=status).to_json() == run.to_json()
-        seen.append(decided.replayed)
-
+    answered = Answered(world)
     request = DecisionRequest(payload_sha256=task.payload_sha256, **said)
+    idempotency = None if key is None else IdempotencyKey(key=f"{key} {run_id}", fingerprint="")
     for _ in range(2):
-        world.engine.decide(task.id, request, by=ANA, look=look)
+        answered.check(world.engine.decide(task.id, request, by=ANA, look=answered.look, idempotency=idempotency))
         world.check(run_id)
-    assert seen == [False, True]
+    assert answered.replayed == [False, True]
 
 
 def test_a_second_voice_is_answered_as_it_is_stored(world: World) -> None:
@@ -59,14 +78,11 @@ def test_a_second_voice_is_answered_as_it_is_stored(world: World) -> None:
     task = world.task(run_id)
     world.decide(run_id, BEN, "approve")
 
-    def look(cursor: Cursor, decided: Decided, locked: Locked) -> None:
-        stored = get_human_task(cursor, world.engine.core.versions, decided.human_task_id, detail=False)
-        made = human_task_made(locked.state, locked.fold.graph, decided.human_task_id)
-        assert len(made.decisions) == 2
-        assert made.to_json() == stored.to_json()
-
+    answered = Answered(world)
     said = DecisionRequest(decision="approve", payload_sha256=task.payload_sha256)
-    world.engine.decide(task.id, said, by=ANA, look=look)
+    answered.check(world.engine.decide(task.id, said, by=ANA, look=answered.look))
+    assert answered.human_task is not None
+    assert len(answered.human_task.decisions) == 2
     world.check(run_id)
 
 
@@ -75,14 +91,22 @@ def test_a_start_is_answered_as_it_is_stored(world: World, graph: Graph) -> None
     value: Json = {"amount": 640.5, "order": "Ω"}
     world.engine.register(graph, by=SYSTEM)
 
-    def look(cursor: Cursor, run_id: UUID, made: RunState | None) -> None:
+    shown: list[RunState] = []
+
+    def look(_cursor: Cursor, _run_id: UUID, made: RunState | None) -> None:
         assert made is not None
-        run, _ = get_run(cursor, run_id)
-        assert run_made(made, value, status=made.status).to_json() == run.to_json()
+        shown.append(made)
 
     labels = {"z": "1", "team": "x"}
-    started = world.engine.start(workflow=graph.workflow, input=value, requester=REQUESTER, labels=labels, look=look)
-    assert world.row(started.run_id).state.labels == labels
+    for _ in ("the newest version is looked up", "it is known"):
+        started = world.engine.start(
+            workflow=graph.workflow, input=value, requester=REQUESTER, labels=labels, look=look
+        )
+        with world.engine.database.autocommit() as cursor:
+            run, _facts = get_run(cursor, started.run_id)
+        assert run_made(shown[-1], value, status=shown[-1].status).to_json() == run.to_json()
+        assert world.row(started.run_id).state.labels == labels
+    assert len(shown) == 2
 
 
 def _parked(world: World, graph: Graph) -> UUID:

@@ -16,8 +16,8 @@ from tests.servers import eventually
 
 from signoff.definition.authoring import Workflow
 from signoff.engine import Engine
-from signoff.engine.execution import DatabaseClock
 from signoff.model import RunStatus
+from signoff.store.clock import DatabaseClock
 from signoff_workers import drain
 from signoff_workers.drain import Drain
 from signoff_workers.in_hand import InHand
