@@ -7,12 +7,13 @@ docs/performance.md. With any, it writes to .bench/ alone, unless it is told to 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import bare, cold, growth, overload, product, report, rivals
+from tests.bench import bare, cold, growth, overload, product, report, rivals, scaling
 from tests.bench.figures import WITHOUT, Absent, Found, Subject, say
 from tests.bench.installing import FOLDER
 from tests.bench.product import Product
@@ -85,6 +86,11 @@ def _sections(options: argparse.Namespace, effort: Effort, found: Found) -> Iter
                     f"Signoff beside bare chains, {pool}, {workers} processes",
                     lambda pool=pool, workers=workers: _beside(options.only, pool, workers, effort, found),
                 )
+    if "signoff" in options.only and len(os.sched_getaffinity(0)) > 1:
+        yield (
+            "Signoff with a core for each worker",
+            lambda: found.rows.extend(scaling.measure(options.pools, repeats=effort.repeats, seconds=effort.seconds)),
+        )
     if "without" in options.only:
         yield "Signoff without its optimisations, one by one", lambda: _without(effort, found)
     for rival in rivals.RIVALS:

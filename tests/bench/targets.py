@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.bench.figures import Found, Row
 from tests.bench.growth import BESIDE_SMALL
+from tests.bench.scaling import SCALED
 
 LARGE = 1_000_000
 
@@ -156,13 +157,14 @@ def _parked(found: Found) -> list[Bound]:
 
 
 def _scale(found: Found) -> Bound:
-    one, two = (found.of("signoff", "steps", setting="prefork", workers=count) for count in (1, 2))
+    two = found.of(SCALED, "steps", workers=2)
+    one = found.of(SCALED, "steps", setting=two.setting, workers=1) if two else None
     return Bound(
-        what="steps a second of two workers, as a share of twice those of one",
+        what="steps a second of two workers on two cores, as a share of twice those of one on one",
         unit="×",
         value=two.median / (2 * one.median) if one and two else None,
         target=0.85,
-        versus="prefork, 1 and 2 processes",
+        versus=f"{two.setting}, and all that they need on the same cores" if two else "not measured",
         more=True,
     )
 

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 QUEUED_SECONDS = 0.005
 """A run that waited longer than this for its worker was not alone."""
 
-TAKE_SECONDS = 0.01
+TAKE_SECONDS = 0.003
 """After this no more runs are taken: a decision's continuation may wait behind them."""
 
 COMPANY_SECONDS = 0.1
