@@ -18,7 +18,7 @@ from flask import Response, request
 from signoff.authorization import Action, authorize, is_allowed
 from signoff.definition.json_types import is_decimal, parse_decimal
 from signoff.engine import BulkItem
-from signoff.engine.human_tasks import MAX_NOTE
+from signoff.engine.deciding import MAX_NOTE
 from signoff.errors import FieldError, InvalidInput, NotFound, SignoffError, StaleView
 from signoff.ids import parse_id
 from signoff.model import TaskState

@@ -1,8 +1,8 @@
 """The imperative shell: lock, admit, transition and append in one transaction, then send a hint."""
 
+from signoff.engine.deciding import BulkItem, BulkOutcome, BulkResult, Decided
 from signoff.engine.engine import Engine, build_engine
 from signoff.engine.execution import Claimed, GoOn
-from signoff.engine.human_tasks import BulkItem, BulkOutcome, BulkResult, Decided
 from signoff.engine.runs import Started
 from signoff.engine.sweep import Swept
 from signoff.engine.together import Recorded

@@ -14,13 +14,13 @@ from signoff.authority import ANY, Limit
 from signoff.broker import BrokerPublisher, Publisher
 from signoff.canonical import Json
 from signoff.definition.graph import Graph
-from signoff.engine import anchoring, authority, execution, human_tasks, links, runs, together, work
+from signoff.engine import anchoring, authority, deciding, execution, human_tasks, links, runs, together, work
 from signoff.engine import sweep as sweeping
 from signoff.engine import verification as verifying
 from signoff.engine.anchoring import Anchored
 from signoff.engine.core import Core
+from signoff.engine.deciding import BulkItem, BulkOutcome, Decided
 from signoff.engine.execution import Claimed, GoOn
-from signoff.engine.human_tasks import BulkItem, BulkOutcome, Decided
 from signoff.engine.runs import Started
 from signoff.engine.sweep import Swept
 from signoff.engine.together import Recorded
@@ -131,7 +131,7 @@ class Engine:
         *,
         by: Principal,
         idempotency: IdempotencyKey | None = None,
-        look: human_tasks.LookAtDecided | None = None,
+        look: deciding.LookAtDecided | None = None,
     ) -> Decided:
         """Record one person's decision; where that satisfies the gate, the run goes on.
 
@@ -139,11 +139,11 @@ class Engine:
 
         Raises NotFound, Forbidden, PreconditionRequired, Conflict, StaleView, InvalidInput, in this order.
         """
-        return human_tasks.decide(self.core, human_task_id, request, by=by, idempotency=idempotency, look=look)
+        return deciding.decide(self.core, human_task_id, request, by=by, idempotency=idempotency, look=look)
 
     def withdraw(self, human_task_id: UUID, *, by: Principal) -> None:
         """Take back one's own decision while it is in grace. Raises Conflict when it is too late."""
-        human_tasks.withdraw(self.core, human_task_id, by=by)
+        deciding.withdraw(self.core, human_task_id, by=by)
 
     def decide_in_bulk(
         self,
@@ -156,7 +156,7 @@ class Engine:
         surface: str | None = None,
     ) -> BulkOutcome:
         """One decision on each of several human tasks; each stands or fails on its own."""
-        return human_tasks.decide_in_bulk(
+        return deciding.decide_in_bulk(
             self.core, decision=decision, note=note, items=items, by=by, reason=reason, surface=surface
         )
 

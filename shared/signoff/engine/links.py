@@ -7,9 +7,9 @@ from datetime import timedelta
 from uuid import UUID
 
 from signoff.authorization import Action, authorize
-from signoff.engine import human_tasks
+from signoff.engine import deciding
 from signoff.engine.core import Core, Locked
-from signoff.engine.human_tasks import Decided
+from signoff.engine.deciding import Decided
 from signoff.errors import Conflict, Forbidden, InvalidInput, NotFound
 from signoff.identity import Principal
 from signoff.model import TaskState, format_time
@@ -60,10 +60,10 @@ def task_link(core: Core, human_task_id: UUID, person: str) -> str | None:
 
 
 def decide_by_link(core: Core, link: TaskLink, request: DecisionRequest, *, by: Principal) -> Decided:
-    return human_tasks.decide(core, link.human_task_id, request, by=by, look=_using(link, by))
+    return deciding.decide(core, link.human_task_id, request, by=by, look=_using(link, by))
 
 
-def _using(link: TaskLink, by: Principal) -> human_tasks.LookAtDecided:
+def _using(link: TaskLink, by: Principal) -> deciding.LookAtDecided:
     """Use the link up where the decision is recorded; where it can't be, nothing is recorded."""
 
     def look(cursor: Cursor, decided: Decided, _locked: Locked) -> None:

@@ -32,7 +32,7 @@ import signoff_api.inbox.bulk
 import signoff_api.runs
 import signoff_api.workflows
 from signoff import authorization
-from signoff.engine import human_tasks, runs
+from signoff.engine import deciding, human_tasks, runs
 from signoff.store import queries_human_tasks
 from signoff_api.app import FEATURES as API_FEATURES
 from signoff_api.inbox.blueprint import FEATURES as PAGE_FEATURES
@@ -161,13 +161,19 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
         "POST /api/v1/runs/{run_id}/cancel",
     ),
     "no one asks who decides": (
-        human_tasks._decide,
+        deciding._decide,
         "authorize(by, Action.DECIDE, facts_of(locked, task, on_behalf_of=request.on_behalf_of, acts_for=mandate))",
         "pass",
         "POST /api/v1/bulk-decisions",
     ),
+    "no one asks who decides as it was read": (
+        deciding._decide_as_read,
+        "authorize(by, Action.DECIDE, facts_of(read, task))",
+        "pass",
+        "POST /api/v1/human-tasks/{human_task_id}/decisions",
+    ),
     "no one asks who takes back": (
-        human_tasks.withdraw,
+        deciding.withdraw,
         "authorize(by, Action.DECIDE, facts_of(locked, task, acts_for=used))",
         "pass",
         "POST /inbox/{human_task_id}/withdraw",

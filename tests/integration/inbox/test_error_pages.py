@@ -46,7 +46,7 @@ def test_a_fault_of_ours_has_a_reference_and_tells_nothing(
     assert "Reference" in piece.text
 
 
-@pytest.mark.parametrize("where", ["signoff.engine.human_tasks.decide", "signoff_api.inbox.pages.session_principal"])
+@pytest.mark.parametrize("where", ["signoff.engine.deciding.decide", "signoff_api.inbox.pages.session_principal"])
 def test_what_was_typed_is_on_the_page_that_says_the_database_is_away(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: UUID, where: str
 ) -> None:

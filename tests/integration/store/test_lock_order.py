@@ -175,7 +175,7 @@ SWAPPED = (
 
 
 def test_the_other_order_would_be_seen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutate(monkeypatch, engine_human_tasks._lock_human_task, *SWAPPED)
+    mutate(monkeypatch, engine_human_tasks.lock_human_task, *SWAPPED)
     run_id, task, call = _ready(world, "claim")
     assert not _free_while_waiting(world, call, "runs", run_id, "human_tasks", task.id)
 

@@ -15,7 +15,7 @@ from tests.unit.transitions.graphs import gate, graph, pay
 from werkzeug.test import TestResponse
 
 from signoff import authorization
-from signoff.engine import human_tasks
+from signoff.engine import deciding as engine_deciding
 from signoff.model import SYSTEM
 from signoff.store.identity import create_api_key, create_principal, update_principal
 from signoff.transitions import decisions
@@ -264,14 +264,14 @@ def test_ending_it_waits_for_the_decision_that_is_being_made_by_it(desk: Desk, m
     task = desk.start("asks", {"amount": "7"})
     made = delegate(desk, "ana", "ben")
     checked, go_on = threading.Event(), threading.Event()
-    real = human_tasks._recorded
+    real = engine_deciding._recorded
 
     def slowly(*args: Any, **options: Any) -> Any:
         checked.set()
         assert go_on.wait(20)
         return real(*args, **options)
 
-    monkeypatch.setattr(human_tasks, "_recorded", slowly)
+    monkeypatch.setattr(engine_deciding, "_recorded", slowly)
     answers: dict[str, TestResponse] = {}
     deciding = threading.Thread(target=lambda: answers.update(said=decide(desk, "ben", task, on_behalf_of="ana")))
     deciding.start()
