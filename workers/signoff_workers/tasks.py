@@ -62,7 +62,7 @@ class Runtimes:
             if self._runtime is None or self._runtime.pid != os.getpid():
                 threads = self._settings.concurrency if self._settings.pool == "threads" else 1
                 # One connection a step, one for the watch, one for the sweep.
-                engine = build_engine(self._settings, pool_size=threads + 2)
+                engine = build_engine(self._settings, pool_size=threads + 2, by_keys=True)
                 runner = Runner(engine, self._in_hand, self._queues, self.taken)
                 self._runtime = Runtime(pid=os.getpid(), engine=engine, runner=runner)
             return self._runtime

@@ -283,12 +283,13 @@ class Engine:
         return anchoring.anchor(self.database, self.settings, begin=begin)
 
 
-def build_engine(settings: Settings, *, pool_size: int | None = None) -> Engine:
-    """The engine of one process, from its settings. Connects to nothing yet."""
+def build_engine(settings: Settings, *, pool_size: int | None = None, by_keys: bool = False) -> Engine:
+    """The engine of one process, from its settings. Connects to nothing yet. `by_keys` as `create_engine` has it."""
     database = Database.connect(
         settings.require_database_url(),
         pool_size=pool_size or settings.pool_size,
         pool_timeout_seconds=settings.pool_timeout_seconds,
         statement_timeout_seconds=settings.statement_timeout_seconds,
+        by_keys=by_keys,
     )
     return Engine(database=database, publisher=BrokerPublisher(settings.require_broker_url()), settings=settings)

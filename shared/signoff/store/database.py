@@ -52,10 +52,14 @@ def create_engine(
     pool_size: int = 10,
     pool_timeout_seconds: float = 5.0,
     statement_timeout_seconds: float = 15.0,
+    by_keys: bool = False,
 ) -> sa.Engine:
     """A SQLAlchemy engine whose connections have our time limits and read JSON by orjson.
 
-    Statements are prepared by psycopg at their second use; a half-open connection is noticed within a minute.
+    Statements are prepared by psycopg at their second use; a half-open connection is noticed within a minute. With
+    `by_keys` tables are not read as a whole where an index will do. It is for who names rows by keys and what is due,
+    and keeps plans: one that was made while the tables of a new installation were small would read them as a whole
+    until PostgreSQL has next analyzed them, which may be minutes, at many times the cost.
     """
     engine = sa.create_engine(
         sqlalchemy_url(database_url),
@@ -77,6 +81,7 @@ def create_engine(
             "options": (
                 f"-c statement_timeout={round(statement_timeout_seconds * 1000)}"
                 " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC -c jit=off"
+                + (" -c enable_seqscan=off" if by_keys else "")
             ),
         },
     )

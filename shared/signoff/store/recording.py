@@ -88,10 +88,12 @@ _NEWEST = "SELECT 1 WHERE (SELECT max(number) FROM workflow_versions WHERE workf
 _AS_READ = "runs.epoch = r.held_epoch AND runs.seq = r.held_seq AND runs.status = r.held_status"
 
 # Before the caller is: who takes a right away must not wait for somebody who waits for a run.
-_HELD = f"""
-SELECT FROM runs JOIN r ON runs.id = r.id WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND {_AS_READ}
-FOR NO KEY UPDATE OF runs
-"""  # noqa: S608
+# Of one run alone: joined to `r`, a plan that was made when the table was small reads all of it.
+_HELD = """
+SELECT FROM runs WHERE id = (SELECT r.id FROM r) AND epoch = (SELECT r.held_epoch FROM r)
+    AND seq = (SELECT r.held_seq FROM r) AND status = (SELECT r.held_status FROM r)
+FOR NO KEY UPDATE
+"""
 
 _MOVED = """
 SELECT * FROM json_to_recordset(%(runs)s::json) AS r (id uuid, held_epoch int, held_seq int, held_status text,
@@ -113,7 +115,9 @@ SELECT * FROM json_to_recordset(%(events)s::json) AS e (run_id uuid, seq int, ty
     data text, prev_hash text, hash text)
 """
 
-# The ids once more by themselves, as an array: its estimate of a few rows keeps the plan on the primary key.
+# The ids once more by themselves, as one or as an array: the estimate of one row, or of a few, keeps the plan on the
+# primary key. Of a few it does not where the table is small yet, and plans are kept: see `create_engine`.
+_ONE, _SEVERAL = "= (SELECT r.id FROM r)", "= ANY (ARRAY(SELECT r.id FROM r))"
 _MOVE = f"""
 UPDATE runs SET status = r.status, node = r.node, queue = r.queue, epoch = r.epoch, attempt = r.attempt,
     lost = r.lost, resends = r.resends, value = CASE WHEN r.value_changed THEN r.value::json ELSE runs.value END,
@@ -121,7 +125,7 @@ UPDATE runs SET status = r.status, node = r.node, queue = r.queue, epoch = r.epo
     has_human_tasks = r.has_human_tasks, seq = r.seq, hash = decode(r.hash, 'hex'), worker = r.worker,
     due_at = r.due_at, updated_at = r.updated_at, finished_at = r.finished_at
 FROM r
-WHERE runs.id = ANY (ARRAY(SELECT r.id FROM r)) AND runs.id = r.id AND {_AS_READ}{{provided}}
+WHERE runs.id {{named}} AND runs.id = r.id AND {_AS_READ}{{provided}}
 RETURNING runs.id
 """  # noqa: S608
 
@@ -206,7 +210,16 @@ ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, withdrawn = exclude
 
 @cache
 def _statement(
-    *, new: bool, tells: bool, opened: bool, changed: bool, said: bool, caller: bool, newest: bool, fresh: bool
+    *,
+    new: bool,
+    several: bool,
+    tells: bool,
+    opened: bool,
+    changed: bool,
+    said: bool,
+    caller: bool,
+    newest: bool,
+    fresh: bool,
 ) -> tuple[str, tuple[str, ...]]:
     """The statement with the parts that are asked for, and the names of its parameters in order."""
     provided = {"caller": caller, "newest": newest, "fresh": fresh}
@@ -219,7 +232,7 @@ def _statement(
         "newest": _NEWEST if newest else None,
         "fresh": _FRESH if fresh else None,
         "e": _EVENTS,
-        "head": (_CREATE if new else _MOVE).format(provided=once),
+        "head": (_CREATE if new else _MOVE).format(provided=once, named=_SEVERAL if several else _ONE),
         "log": _LOG,
         "told": _TOLD if tells else None,
         "notified": _NOTIFIED if tells else None,
@@ -265,6 +278,7 @@ def record(
     asked = provided.asks()
     statement, names = _statement(
         new=batches[0].before is None,
+        several=len(batches) > 1,
         tells=any(event["type"] in TOLD_OR_NOTIFIED for event in events),
         opened=bool(opened),
         changed=bool(changed),

@@ -33,16 +33,18 @@ _WITH_HUMAN_TASKS = ", ".join(
     [
         *(f"t.{name}" for name in HUMAN_TASK_COLUMNS.split(", ")),
         "t.run_id",
-        "EXISTS (SELECT 1 FROM decisions d WHERE d.human_task_id = t.id)",
+        # Counted, because for EXISTS all decisions may be read into a hash, if the table was small once.
+        "(SELECT count(*) FROM decisions d WHERE d.human_task_id = t.id) > 0",
     ]
 )
 """Of a human task `t`: its columns, its run, and whether anything has been said of it."""
 
+# One run: joined to a row of `human_tasks`, a plan that was made when the table was small reads all of it.
 _READ_RUN_OF_HUMAN_TASK = f"""
 SELECT {", ".join(f"r.{name}" for name in RUN_COLUMNS.split(", "))}, clock_timestamp(),
     (SELECT e.data -> 'input' FROM events e WHERE e.run_id = r.id AND e.seq = 1), {_WITH_HUMAN_TASKS}
-FROM human_tasks asked JOIN runs r ON r.id = asked.run_id JOIN human_tasks t ON t.run_id = r.id
-WHERE asked.id = %s ORDER BY t.created_at, t.id
+FROM runs r JOIN human_tasks t ON t.run_id = r.id
+WHERE r.id = (SELECT run_id FROM human_tasks WHERE id = %s) ORDER BY t.created_at, t.id
 """  # noqa: S608
 
 
