@@ -1,4 +1,4 @@
-"""The imperative shell: lock, admit, transition and append in one transaction, then send a hint."""
+"""The imperative shell: read, admit, transition and append in one transaction, then send a hint."""
 
 from signoff.engine.deciding import BulkItem, BulkOutcome, BulkResult, Decided
 from signoff.engine.engine import Engine, build_engine

@@ -123,20 +123,17 @@ class Core:
 
     def insert(self, cursor: Cursor, fold: Fold) -> list[Message]:
         """Write a new run and answer what to send after the commit."""
-        messages, _ = self._insert(cursor, fold, Provided())
-        return messages
+        made = self.insert_provided(cursor, fold, Provided())
+        assert made is not None
+        return made[0]
 
     def insert_provided(self, cursor: Cursor, fold: Fold, provided: Provided) -> tuple[list[Message], datetime] | None:
         """`insert` with the database's clock; None, and nothing written, where what is `provided` does not hold."""
-        messages, now = self._insert(cursor, fold, provided)
-        return None if now is None else (messages, now)
-
-    def _insert(self, cursor: Cursor, fold: Fold, provided: Provided) -> tuple[list[Message], datetime | None]:
         route_up(cursor, fold)
         lease = self.resting_lease(fold.graph, fold.state, epoch=0)
         batch = Batch(before=None, state=fold.state, events=fold.events, lease=lease)
-        now, _ = record(cursor, [batch], provided=provided).get(fold.run_id, (None, b""))
-        return self._messages(fold, lease, resumes=False), now
+        written = record(cursor, [batch], provided=provided).get(fold.run_id)
+        return None if written is None else (self._messages(fold, lease, resumes=False), written[0])
 
     def resting_lease(self, graph: Graph, state: RunState, *, epoch: int) -> Lease:
         """The lease of a run that no worker has: when somebody has to look at it again."""

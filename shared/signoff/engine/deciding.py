@@ -163,8 +163,6 @@ def _decide_as_read(
             return None
         try:
             authorize(by, Action.DECIDE, facts_of(read, task))
-            if decisions.replayed(task, request, by.actor) is not None:
-                return None
             recorded = _judged(core, cursor, read, task, replace(request, delegation_id=None, acts_for=None), by=by)
         except SignoffError:
             return None

@@ -1,7 +1,7 @@
 """The engine: every operation on runs and human tasks, each one transaction.
 
-API, workers, command line and tests all go through this one class. Whoever asks is authorized inside the transaction
-that does what they ask.
+API, workers, command line and tests all go through this one class. Whoever asks is authorized by what holds in the
+transaction that does what they ask: read in it, or held there against what was read before.
 """
 
 from __future__ import annotations

@@ -130,7 +130,6 @@ def _start_as_known(core: Core, wanted: _Wanted, *, look: Look | None) -> tuple[
         provided = Provided(caller=requester, newest=(wanted.workflow, number), at=fold.now)
         made = core.insert_provided(cursor, fold, provided)
     if made is None:
-        core.versions.forget(wanted.workflow)
         return None
     messages, now = made
     core.versions.learn(wanted.workflow, number, now)

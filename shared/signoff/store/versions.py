@@ -95,10 +95,6 @@ class VersionCache:
             self._newest.clear()
         self._newest[workflow] = (number, DatabaseClock.of(now))
 
-    def forget(self, workflow: str) -> None:
-        """What was heard of its newest version is not so, or may not be."""
-        self._newest.pop(workflow, None)
-
     def latest(self, cursor: Cursor, workflow: str) -> int:
         """The newest version's number. Raises NotFound."""
         return self.latest_now(cursor, workflow)[0]

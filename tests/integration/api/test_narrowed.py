@@ -315,41 +315,6 @@ class TestAtOnce:
         assert two.as_("ana").task(run)["state"] == "open"
         assert two.as_("ana").task(run)["decisions"] == []
 
-    @pytest.mark.parametrize("how", ["the key is revoked", "they are disabled", "a grant is gone", "a role is more"])
-    def test_who_loses_it_between_what_was_read_and_what_is_written_decides_nothing(
-        self, two: Api, database: Database, someone: Callable[..., Caller], how: str
-    ) -> None:
-        caller = someone("reviewer", groups=("leads",), grants=(("author", "loan"),))
-        name = caller.name or ""
-        task = caller.task(two.as_("portal").start("expense", {"amount": 1}))
-        by = _principal(two, caller)
-        (key,) = list_api_keys(database, name)
-        take: Callable[[], Any] = {
-            "the key is revoked": lambda: revoke_api_key(database, key.id),
-            "they are disabled": lambda: update_principal(database, name, disabled=True),
-            "a grant is gone": lambda: revoke_role(
-                database, Holder(name=name, is_group=False), role="author", workflow="loan"
-            ),
-            "a role is more": lambda: update_principal(database, name, roles=("reviewer", "auditor")),
-        }[how]
-        looked = []
-
-        def look(cursor: Any, decided: Any, locked: Any) -> None:
-            if not looked:
-                take()
-            looked.append(decided.decision_id)
-
-        said = DecisionRequest(decision="approve", payload_sha256=task["payload_sha256"])
-        if how in ("the key is revoked", "they are disabled"):
-            with pytest.raises(Unauthenticated):
-                two.engine.decide(UUID(task["id"]), said, by=by, look=look)
-            assert len(looked) == 1
-            assert two.as_("ana").get(f"/human-tasks/{task['id']}").json["decisions"] == []
-        else:
-            # Who may decide all the same does, by what holds now.
-            decided = two.engine.decide(UUID(task["id"]), said, by=by, look=look)
-            assert looked[1:] == [decided.decision_id]
-
     def test_who_takes_it_away_waits_for_a_decision_that_is_being_made(
         self, two: Api, database: Database, someone: Callable[..., Caller]
     ) -> None:

@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from tests.integration.api.client import Api, Caller, problem
 from tests.integration.api.conftest import EXPENSE
 
+from signoff.engine import DecisionRequest
+from signoff.errors import Unauthenticated
 from signoff.store import recording
 from signoff.store.database import Database
-from signoff.store.identity import list_api_keys, revoke_api_key, update_principal
+from signoff.store.identity import authenticate, list_api_keys, revoke_api_key, update_principal
+from signoff.store.role_grants import Holder, grant_role, revoke_role
+from signoff.store.sessions import list_sessions, revoke_session, session_principal, start_session
 
 ONE = {"amount": 1}
 
@@ -138,6 +143,50 @@ def test_rights_that_change_hold_with_the_next_request(api: Api, database: Datab
     assert caller.decide(third, "approve").status_code == 201
     update_principal(database, name, roles=("reviewer", "requester"))
     caller.start("expense", ONE)
+
+
+@pytest.mark.parametrize("how", ["the key is revoked", "they are disabled", "a grant is gone", "a role is more"])
+def test_who_changes_between_what_is_read_and_what_is_written_decides_by_what_holds_now(
+    api: Api, database: Database, caller: Caller, how: str
+) -> None:
+    name = caller.name or ""
+    holder = Holder(name=name)
+    grant_role(database, holder, role="author", workflow="loan")
+    task = _task(api, caller)
+    by = authenticate(database, caller.key or "")
+    assert by is not None
+    take: Callable[[], Any] = {
+        "the key is revoked": lambda: _revoke(api, caller),
+        "they are disabled": lambda: update_principal(database, name, disabled=True),
+        "a grant is gone": lambda: revoke_role(database, holder, role="author", workflow="loan"),
+        "a role is more": lambda: update_principal(database, name, roles=("reviewer", "auditor")),
+    }[how]
+    looked = []
+
+    def look(_cursor: Any, decided: Any, _locked: Any) -> None:
+        if not looked:
+            take()
+        looked.append(decided.decision_id)
+
+    said = DecisionRequest(decision="approve", payload_sha256=task["payload_sha256"])
+    if how in ("the key is revoked", "they are disabled"):
+        with pytest.raises(Unauthenticated):
+            api.engine.decide(UUID(task["id"]), said, by=by, look=look)
+        assert len(looked) == 1
+        assert api.as_("ana").task({"human_tasks": [task["id"]]})["decisions"] == []
+    else:
+        decided = api.engine.decide(UUID(task["id"]), said, by=by, look=look)
+        assert looked[1:] == [decided.decision_id]
+
+
+def test_who_came_by_a_session_that_has_ended_starts_nothing(api: Api, database: Database, caller: Caller) -> None:
+    person = api.principals[caller.name or ""]
+    by = session_principal(database, start_session(database, person, hours=1, user_agent="", key=None))
+    assert by is not None
+    api.engine.start(workflow="expense", input=ONE, requester=by)
+    revoke_session(database, list_sessions(database, person.name)[0].id)
+    with pytest.raises(Unauthenticated):
+        api.engine.start(workflow="expense", input=ONE, requester=by)
 
 
 def test_a_newer_version_is_the_one_that_is_started_at_once(api: Api, caller: Caller) -> None:
